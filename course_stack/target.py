@@ -1,0 +1,63 @@
+"""Where hubs run: one Kubernetes cluster, or this machine.
+
+A `Target` says which parts stand behind the course stack. It holds addresses and choices, never a credential:
+administrative credentials reach the providers by file (`CREDENTIALS_ENV`), so that rotating one is not a diff.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CREDENTIALS_ENV = "JHAAS_CREDENTIALS_DIR"
+"""Environment variable naming the folder that holds `identity.json` and `object-store.json` (mode 0600)."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IdentityTarget(_Frozen):
+    """The OIDC provider that knows the people."""
+
+    kind: Literal["canaille", "authentik"]
+    url: str = Field(description="Public base address, as browsers see it, without a trailing slash.")
+    internal_url: str | None = Field(
+        default=None,
+        description="Base address for calls between our own processes, where it differs; the public host name is then "
+        "sent as the Host header (the C library does not resolve names below `localhost`).",
+    )
+
+
+class ObjectStoreTarget(_Frozen):
+    """The S3 store that holds the buckets of courses."""
+
+    kind: Literal["seaweedfs", "aws"]
+    endpoint: str | None = Field(description="Address of the S3 API; none for AWS itself.")
+    region: str = "us-east-1"
+    path_style: bool = True
+    keep_buckets: bool = Field(default=False, description="Leave a course's buckets in place when it is destroyed.")
+
+
+class Target(_Frozen):
+    """One place where hubs run."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
+    kind: Literal["local", "kubernetes"]
+    hub_domain: str = Field(description="A hub's host is SLUG.HUB_DOMAIN.")
+    hub_scheme: Literal["http", "https"] = "https"
+    hub_port: int | None = Field(default=None, description="Port of the edge where it is not the scheme's own.")
+    identity: IdentityTarget
+    object_store: ObjectStoreTarget
+    home: Path | None = Field(default=None, description="Data folder of this machine (local targets only).")
+
+    def hub_host(self, slug: str) -> str:
+        """Host name of a course's hub, without port."""
+        return f"{slug}.{self.hub_domain}"
+
+    def hub_url(self, slug: str) -> str:
+        """Public address of a course's hub, with a trailing slash."""
+        port = f":{self.hub_port}" if self.hub_port else ""
+        return f"{self.hub_scheme}://{self.hub_host(slug)}{port}/"
