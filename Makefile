@@ -1,0 +1,52 @@
+# The commands of this repository. `make demo` and `make test` set up everything they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup demo test lint format chaos bench conformance-cli schema clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
+
+$(VENV)/ready: requirements.txt requirements-dev.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Name another one: make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up $(VENV): a few minutes, once."
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --progress-bar on -r requirements-dev.txt -c constraints.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+setup: $(VENV)/ready ## install everything into .venv
+
+demo: setup ## local services, one course with its hub, demo people; Ctrl-C stops all
+	@$(BIN)/jhaas demo
+
+test: setup ## linters aside, every check that CI makes
+	$(PYTEST) -m "not long"
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+chaos: setup ## kill operations at 50 random moments and report
+	$(PYTEST) -m long tests/chaos -s
+
+conformance-cli: setup ## the conformance suite on the installed pulumi CLI
+	JHAAS_PULUMI=cli $(PYTEST) tests/conformance
+
+bench: setup ## measure what is promised; table and benchmarks/results/*.json
+	$(BIN)/python -m benchmarks
+
+schema: setup ## write docs/course-spec.schema.json anew
+	$(BIN)/jhaas schema > docs/course-spec.schema.json
+
+clean: ## remove what make made
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
