@@ -1,0 +1,58 @@
+"""What tests of every package share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from course_stack.local import services
+from course_stack.local.layout import Layout
+from course_stack.local.machine import local_target, port_is_free
+from course_stack.local.services.demo import DemoPerson, ensure_demo_people
+from course_stack.target import CREDENTIALS_ENV, Target
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The local services, really running. Tests share them: a test makes objects under names of its own."""
+
+    layout: Layout
+    target: Target
+    people: dict[str, DemoPerson]
+    """By role: teacher, student, classmate, stranger."""
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """All local services in a temporary data folder, up once for the whole session; mark such tests `machine`."""
+    # below /var/tmp and open to enter, since notebook accounts must reach their homes
+    home = Path(tempfile.mkdtemp(prefix="jhaas-", dir="/var/tmp"))
+    home.chmod(0o755)
+    layout = Layout(home)
+    variables = {"JHAAS_HOME": str(home), "JHAAS_PORT": str(free_port()), CREDENTIALS_ENV: str(layout.credentials)}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        services.up(layout)
+        yield Machine(layout, local_target(layout), {one.role: one for one in ensure_demo_people(layout)})
+    finally:
+        services.down(layout)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(home)
+
+
+def free_port() -> int:
+    """A port below the range of outgoing connections on which nothing listens now."""
+    import random
+
+    return next(port for port in random.sample(range(10000, 20000), 10000) if port_is_free("127.0.0.1", port))
