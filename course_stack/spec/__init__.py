@@ -1,0 +1,36 @@
+"""The contract between whoever asks for a course and the course stack: one `CourseSpec`, checked once, here."""
+
+from course_stack.spec.image import ImageReference
+from course_stack.spec.load import json_schema, load_spec
+from course_stack.spec.model import (
+    CourseSpec,
+    Culling,
+    GitRepository,
+    Gpu,
+    Profile,
+    Resources,
+    SharedVolume,
+    Spawning,
+    Toleration,
+    request_problems,
+)
+from course_stack.spec.problems import Problem, SpecError, problems_of
+
+__all__ = [
+    "CourseSpec",
+    "Culling",
+    "GitRepository",
+    "Gpu",
+    "ImageReference",
+    "Problem",
+    "Profile",
+    "Resources",
+    "SharedVolume",
+    "Spawning",
+    "SpecError",
+    "Toleration",
+    "json_schema",
+    "load_spec",
+    "problems_of",
+    "request_problems",
+]
