@@ -129,14 +129,14 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        lines: dict[object, int] = {}
+        lines: dict[str, int] = {}
         for key, _ in node.value:
-            name = getattr(key, "value", None)
-            if isinstance(name, str) and name in lines:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{name} is given twice, first in line {lines[name]}", key.start_mark
-                )
-            lines[name] = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in lines:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{key.value} is given twice, first in line {lines[key.value]}", key.start_mark
+                    )
+                lines[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
 

@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -212,12 +212,10 @@ class Culling(_Part):
         le=7 * 24 * 60,
         json_schema_extra={"unit": "minutes"},
     )
-    max_age_hours: Whole | None = Field(
+    max_age_hours: Annotated[Whole, Field(ge=1, le=14 * 24)] | None = Field(
         default=None,
         title="hours at most",
         description="A notebook that has run for so long is stopped even while it is used; none: never.",
-        ge=1,
-        le=14 * 24,
         json_schema_extra={"unit": "hours"},
     )
 
@@ -233,12 +231,10 @@ class Culling(_Part):
 class Spawning(_Part):
     """How many notebooks run and start at the same time."""
 
-    active_servers: Whole | None = Field(
+    active_servers: Annotated[Whole, Field(ge=1, le=MAX_SEATS)] | None = Field(
         default=None,
         title="notebooks at the same time",
         description="Notebooks that run at the same time at most; none: one for each seat and lead.",
-        ge=1,
-        le=MAX_SEATS,
     )
     concurrent: Whole = Field(
         default=32,
@@ -319,7 +315,7 @@ class CourseSpec(_Part):
         default=(), title="shared volumes", description="Folders that everybody in the course sees.", max_length=8
     )
     spawning: Spawning = Field(
-        default=Spawning(), title="start limits", description="How many notebooks run and start at the same time."
+        default=Spawning(), title="start limits", description="Keeps a full room from overloading the target."
     )
     leads: tuple[Subject, ...] = Field(
         title="leads",
@@ -395,7 +391,11 @@ class CourseSpec(_Part):
     def _fit(cls, participants: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         seats = info.data.get("seats")
         if seats is not None and len(participants) > seats:
-            raise refuse("{count} are named; there are {seats} seats", count=len(participants), seats=seats)
+            raise refuse(
+                "{count} are named, more than the number of participants (seats), {seats}",
+                count=len(participants),
+                seats=seats,
+            )
         leads = {lead.lower() for lead in info.data.get("leads", ())}
         if both := next((subject for subject in participants if subject.lower() in leads), None):
             raise refuse("{subject} is a lead already; name each person once", subject=both)

@@ -62,7 +62,10 @@ def refuse(text: str, **values: Any) -> PydanticCustomError:
 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
     """Everything that pydantic found in an input for `model`, each at the path of its field."""
-    return [_problem(details, model) for details in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    inner = {details["loc"][:-1] for details in found}
+    # pydantic does not count entries that are wrong themselves, and then calls their list too short
+    return [_problem(each, model) for each in found if not (each["type"] == "too_short" and each["loc"] in inner)]
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
