@@ -1,0 +1,281 @@
+"""The child process of one operation: `python -m automation.operation`.
+
+It reads one line of JSON, the `Job`, from stdin, with the secrets in it; then stdin stays open and carries `renew` (the
+lease is still held) and `cancel`. It is the root of the operation's process tree, and ends that tree whole: when the
+engine is done, when it is cancelled or its time is up, when stdin closes or the lease was not renewed.
+
+What happens is told as one JSON line each on stdout (`automation.events`, and last the `result`); stderr is the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from automation import processes
+from automation.events import Event, Finished, LogLine, OperationKind, to_json
+from automation.failures import Cancelled, DeadlinePassed, LeaseLost, OperationFailed, classify
+
+if TYPE_CHECKING:
+    from automation.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `deadline` is for the whole operation."""
+
+    deadline: float = 1800.0
+    graceful: float = 60.0
+    """After a cancel: how long running steps may take to end."""
+    abandoned: float = 5.0
+    """The same where the process that started the operation is gone: somebody else may begin any moment."""
+    abort: float = 5.0
+    """After that: how long the engine may take to end at once, before the tree is killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an operation's process is given."""
+
+    operation: str
+    kind: OperationKind
+    slug: str
+    project: str
+    program: str
+    """`module:function` that takes (spec, target, rotation) and returns the Pulumi program."""
+    spec: dict[str, Any] | None
+    target: dict[str, Any]
+    rotation: str
+    settings: dict[str, Any] = field(repr=False)
+    folder: str
+    engine: Literal["auto", "cli", "embedded"]
+    lease_lifetime: float | None
+    """Seconds within which the lease is renewed; None where the kind needs none."""
+    timing: Timing
+
+    def to_line(self) -> bytes:
+        """One line, with secrets in clear text: for the pipe only."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Job:
+        content = json.loads(line)
+        return cls(**{**content, "timing": Timing(**content["timing"])})
+
+
+class Teller:
+    """Tells events on stdout and writes the log. Whoever listens may be gone; the log is the record."""
+
+    def __init__(self, stdout: int, secrets: tuple[str, ...]) -> None:
+        self._stdout = stdout
+        self._secrets = secrets
+        self._lock = threading.Lock()
+
+    def event(self, event: Event) -> None:
+        line = self._masked(to_json(event))
+        self.log(event.text if isinstance(event, LogLine) else line)
+        self.send(line)
+
+    def send(self, line: str) -> None:
+        rest = line.encode() + b"\n"
+        with self._lock, contextlib.suppress(OSError):
+            while rest:
+                rest = rest[os.write(self._stdout, rest) :]
+
+    def log(self, text: str) -> None:
+        stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3]
+        with self._lock:
+            sys.stderr.write("".join(f"{stamp}Z {line}\n" for line in self._masked(text).splitlines()))
+            sys.stderr.flush()
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "[secret]").replace(json.dumps(secret)[1:-1], "[secret]")
+        return text
+
+
+class _Ending:
+    """Why and since when the operation is being ended."""
+
+    def __init__(self, failure: OperationFailed, graceful: float) -> None:
+        self.failure = failure
+        self.abort_at = time.monotonic() + graceful
+        self.kill_at: float | None = None
+
+
+class Control:
+    """The main thread: watches stdin, the clock and the lease while another thread runs the engine."""
+
+    def __init__(self, job: Job, teller: Teller, begun: float, received: bytes) -> None:
+        self._job = job
+        self._teller = teller
+        self._begun = begun
+        self._renewed = time.monotonic()
+        self._ending: _Ending | None = None
+        self._received = received
+        self._stdin_open = True
+        self._asked = True
+        self.engine: Engine | None = None
+        self.done, self._wake = os.pipe()
+        self.result: dict[str, Any] | None = None
+        self.failure: OperationFailed | None = None
+
+    def finish(self) -> None:
+        """Called by the engine's thread when it has ended."""
+        os.write(self._wake, b"x")
+
+    def wait(self) -> bool:
+        """Until the engine's thread has ended (True) or must be killed (False)."""
+        signal.signal(signal.SIGTERM, lambda *_: os.write(self._wake, b"c"))
+        while True:
+            watched = [self.done, 0] if self._stdin_open else [self.done]
+            ready, _, _ = select.select(watched, [], [], self._patience())
+            if self.done in ready:
+                word = os.read(self.done, 1)
+                if word == b"x":
+                    return True
+                self._end(
+                    Cancelled("The operation was cancelled (its process was asked to end)."), self._job.timing.graceful
+                )
+            if 0 in ready:
+                self._read()
+            if not self._on_time():
+                return False
+
+    @property
+    def cause(self) -> OperationFailed | None:
+        """Why the operation was ended from outside, if it was."""
+        return self._ending.failure if self._ending else None
+
+    def _read(self) -> None:
+        received = os.read(0, 4096)
+        if not received:
+            self._stdin_open = False
+            self._end(LeaseLost("The process that started the operation is gone."), self._job.timing.abandoned)
+            return
+        *lines, self._received = (self._received + received).split(b"\n")
+        for line in lines:
+            if line == b"renew":
+                self._renewed = time.monotonic()
+            elif line == b"cancel":
+                self._end(Cancelled("The operation was cancelled."), self._job.timing.graceful)
+
+    def _on_time(self) -> bool:
+        """Take the steps whose time has come; False when everything must be killed."""
+        now = time.monotonic()
+        if now >= self._lease_end():
+            self._ending = _Ending(LeaseLost("The right to work on the course was not renewed in time."), 0)
+            return False
+        if now >= self._begun + self._job.timing.deadline and self._ending is None:
+            seconds = f"{self._job.timing.deadline:g}"
+            self._end(DeadlinePassed(f"The operation did not end within {seconds} s."), self._job.timing.graceful)
+        if self._ending is None:
+            return True
+        if not self._asked and self.engine is not None:
+            # Between two commands there is nobody to ask: try again soon.
+            self._asked = self.engine.cancel_running()
+        if self._ending.kill_at is None and now >= self._ending.abort_at:
+            self._ending.kill_at = now + self._job.timing.abort
+            self._teller.log("asking the engine to end at once")
+            if self.engine is not None:
+                self.engine.abort_running()
+        return self._ending.kill_at is None or now < self._ending.kill_at
+
+    def _end(self, failure: OperationFailed, graceful: float) -> None:
+        if self._ending is not None:
+            self._ending.abort_at = min(self._ending.abort_at, time.monotonic() + graceful)
+            return
+        self._ending = _Ending(failure, graceful)
+        self._teller.log(f"ending: {failure.message} Running steps may take {graceful:g} s.")
+        self._asked = False
+
+    def check(self) -> None:
+        """Called by the engine's thread before each command. Raises the cause if the operation is being ended."""
+        if self._ending is not None:
+            raise self._ending.failure
+
+    def _patience(self) -> float:
+        ends = [self._lease_end()]
+        if self._ending is None:
+            ends.append(self._begun + self._job.timing.deadline)
+        else:
+            ends.append(self._ending.abort_at if self._ending.kill_at is None else self._ending.kill_at)
+            if not self._asked:
+                ends.append(time.monotonic() + 0.2)
+        return min(3600.0, max(0.0, min(ends) - time.monotonic()))
+
+    def _lease_end(self) -> float:
+        # Well before the lease itself ends, so that nothing of ours lives when somebody else may begin.
+        return float("inf") if self._job.lease_lifetime is None else self._renewed + 0.8 * self._job.lease_lifetime
+
+
+def main() -> None:
+    """Run one operation; never returns."""
+    begun = time.monotonic()
+    stdout = os.dup(1)
+    # Whatever a program or a library prints goes into the log, not between our events.
+    os.dup2(2, 1)
+    processes.become_subreaper()
+    line, rest = _first_line()
+    job = Job.from_line(line)
+    secrets = tuple(v for v in (job.settings.get("secret_access_key"), job.settings.get("passphrase")) if v)
+    teller = Teller(stdout, secrets)
+    control = Control(job, teller, begun, rest)
+
+    def work() -> None:
+        try:
+            from automation.work import run
+
+            control.result = run(job, teller, control)
+        except OperationFailed as failure:
+            control.failure = failure
+        except Exception as error:  # noqa: BLE001 - whatever it is, the operation has failed
+            teller.log(traceback.format_exc())
+            control.failure = classify([f"{type(error).__name__}: {error}"])
+        control.finish()
+
+    threading.Thread(target=work, name="engine", daemon=True).start()
+    ended = control.wait()
+    processes.kill_operation(job.operation, spare=os.getpid())
+    processes.reap()
+    shutil.rmtree(job.folder, ignore_errors=True)
+    failure = control.failure if ended else None
+    if control.cause is not None and (failure is not None or not ended):
+        failure = control.cause
+    seconds = round(time.monotonic() - begun, 3)
+    if failure is not None:
+        teller.event(Finished(job.operation, seconds, {}, type(failure).__name__, failure.message))
+    else:
+        assert control.result is not None, "an engine thread that ended without failure has a result"
+        # The result may hold secret outputs: it goes through the pipe and into no log.
+        teller.send(json.dumps({"type": "result", **control.result}))
+        teller.event(Finished(job.operation, seconds, control.result["changes"]))
+    # Not sys.exit: threads of the engine that were given up must not hold the process.
+    os._exit(0 if failure is None else 1)
+
+
+def _first_line() -> tuple[bytes, bytes]:
+    """The job, and what was received after it."""
+    received = b""
+    while b"\n" not in received:
+        chunk = os.read(0, 65536)
+        if not chunk:
+            os._exit(2)
+        received += chunk
+    line, _, rest = received.partition(b"\n")
+    return line, rest
+
+
+if __name__ == "__main__":
+    main()

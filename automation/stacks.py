@@ -1,0 +1,307 @@
+"""Courses as stacks: deploy, update, preview, refresh, destroy, and what is there. This is what the portal calls."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from automation import processes
+from automation.engine import EngineChoice, engine_choice, operation_environment
+from automation.events import Difference, Event, Finished, OperationKind, ResourceStep, from_json
+from automation.failures import Died, LeaseLost, OperationFailed, by_name
+from automation.lease import FileLeases, Lease, Leases
+from automation.operation import Job, Timing
+from automation.settings import StateSettings
+from course_stack.local.layout import Layout
+from course_stack.target import CREDENTIALS_ENV, Target
+
+OnEvent = Callable[[Event], None]
+
+
+class Spec(Protocol):
+    """What we need to know of a `CourseSpec`."""
+
+    @property
+    def slug(self) -> str: ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an operation did. `changes` counts resources by Pulumi's words: create, update, delete, same, …"""
+
+    operation: str
+    slug: str
+    log: Path
+    changes: Mapping[str, int]
+    outputs: Mapping[str, Any]
+    """Outputs of the stack; secret ones read `[secret]` (ask `CourseStacks.outputs` for them)."""
+    steps: tuple[ResourceStep, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a stack."""
+
+    value: Any = field(repr=False)
+    secret: bool
+
+
+class CourseStacks:
+    """All course stacks of one target.
+
+    Every operation is a process tree of its own (`automation.operation`), whose log is
+    `operations/logs/SLUG/OPERATION.log` in the data folder. Operations raise `OperationFailed` or one of its kinds, and
+    `Busy` at once if another operation has the course. What an interrupted run left is repaired by the next one.
+
+    `on_event` is called in the calling thread; what it raises goes into the log and changes nothing.
+    """
+
+    def __init__(
+        self,
+        settings: StateSettings,
+        target: Target,
+        layout: Layout,
+        *,
+        leases: Leases | None = None,
+        engine: EngineChoice | None = None,
+        timing: Timing | None = None,
+        project: str = "jhaas-course",
+        program: str = "automation.work:course",
+    ) -> None:
+        self._settings = settings
+        self._target = target
+        self._layout = layout
+        self._leases = leases or FileLeases(layout.operations / "leases")
+        self._engine = engine or engine_choice()
+        self._timing = timing or Timing()
+        self._project = project
+        self._program = program
+        self._running: dict[str, _Child] = {}
+
+    def deploy(self, spec: Spec, *, on_event: OnEvent | None = None, operation: str | None = None) -> Result:
+        """Create the course's stack, or bring it to the spec; the hub's tokens are made anew."""
+        return self._mutate("deploy", spec.slug, spec, on_event, operation)
+
+    def update(self, spec: Spec, *, on_event: OnEvent | None = None, operation: str | None = None) -> Result:
+        """Bring an existing stack to the spec. Raises `StackMissing`."""
+        return self._mutate("update", spec.slug, spec, on_event, operation)
+
+    def destroy(self, slug: str, *, on_event: OnEvent | None = None, operation: str | None = None) -> Result:
+        """Remove everything of the course: its resources, its stack with backups and history, and what an interrupted
+        removal left. Succeeds where there is nothing."""
+        return self._mutate("destroy", slug, None, on_event, operation)
+
+    def preview(self, spec: Spec, *, on_event: OnEvent | None = None) -> Result:
+        """What `deploy` would do, as `steps` and `changes`; changes nothing."""
+        return self._result(*self._run("preview", spec.slug, spec, on_event, None, None))
+
+    def refresh(self, slug: str, *, on_event: OnEvent | None = None) -> list[Difference]:
+        """What differs between the stack's state and what there is; changes nothing. Raises `StackMissing`."""
+        _, content = self._run("refresh", slug, None, on_event, None, None)
+        return [Difference(**{**found, "fields": tuple(found["fields"])}) for found in content["differences"]]
+
+    def outputs(self, slug: str) -> dict[str, Output]:
+        """The stack's outputs, secret ones in clear text. Raises `StackMissing`."""
+        _, content = self._run("outputs", slug, None, None, None, None)
+        return {name: Output(value, name in content["secret_outputs"]) for name, value in content["outputs"].items()}
+
+    def cancel(self, slug: str) -> bool:
+        """Ask the operation that this process runs on the course to stop; False if there is none.
+
+        Running steps end first; see `Timing`. May be called from any thread, also from `on_event`.
+        """
+        child = self._running.get(slug)
+        if child is None:
+            return False
+        child.cancel()
+        return True
+
+    def log(self, slug: str, operation: str) -> Path:
+        """Where the log of an operation is."""
+        return self._layout.operations / "logs" / slug / f"{operation}.log"
+
+    def _mutate(
+        self, kind: OperationKind, slug: str, spec: Spec | None, on_event: OnEvent | None, operation: str | None
+    ) -> Result:
+        operation = operation or _new_id(kind, slug)
+        lease = self._leases.acquire(slug, kind, operation)
+        try:
+            for predecessor in lease.predecessors:
+                processes.kill_operation(predecessor)
+                shutil.rmtree(self._folder(predecessor), ignore_errors=True)
+            lease.settle()
+            return self._result(*self._run(kind, slug, spec, on_event, operation, lease))
+        finally:
+            lease.release()
+
+    def _run(
+        self,
+        kind: OperationKind,
+        slug: str,
+        spec: Spec | None,
+        on_event: OnEvent | None,
+        operation: str | None,
+        lease: Lease | None,
+    ) -> tuple[Job, dict[str, Any]]:
+        """Run the child process to its end; its result, or the failure that it told."""
+        operation = operation or _new_id(kind, slug)
+        folder = self._folder(operation)
+        folder.mkdir(mode=0o700, parents=True)
+        log = self.log(slug, operation)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        job = Job(
+            operation=operation,
+            kind=kind,
+            slug=slug,
+            project=self._project,
+            program=self._program,
+            spec=None if spec is None else spec.model_dump(mode="json"),
+            target=self._target.model_dump(mode="json"),
+            rotation=operation,
+            settings=self._settings.to_pipe(),
+            folder=str(folder),
+            engine=self._engine,
+            lease_lifetime=None if lease is None else lease.lifetime,
+            timing=self._timing,
+        )
+        environment = {CREDENTIALS_ENV: str(self._layout.credentials), **operation_environment(operation)}
+        with log.open("ab") as log_file:
+            log.chmod(0o600)
+            child = _Child(job, environment, log_file, lease)
+            if lease is not None:
+                self._running[slug] = child
+            try:
+                return job, child.run(on_event)
+            except OperationFailed as failure:
+                failure.operation, failure.log = operation, str(log)
+                raise
+            finally:
+                self._running.pop(slug, None) if lease is not None else None
+                # The child has ended; whatever it could not end itself (it may have been killed) ends here.
+                processes.kill_operation(operation)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self, operation: str) -> Path:
+        return self._layout.operations / "work" / operation
+
+    def _result(self, job: Job, content: dict[str, Any]) -> Result:
+        steps = tuple(ResourceStep(**step) for step in content["steps"])
+        return Result(
+            job.operation, job.slug, self.log(job.slug, job.operation), content["changes"], content["outputs"], steps
+        )
+
+
+class _Child:
+    """The operation's process, seen from the process that started it."""
+
+    def __init__(self, job: Job, environment: dict[str, str], log: IO[bytes], lease: Lease | None) -> None:
+        self._job = job
+        self._log = log
+        self._lease = lease
+        self._failure: OperationFailed | None = None
+        self._ended = threading.Event()
+        self._writing = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "automation.operation"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            cwd=job.folder,
+            # A terminal's Ctrl-C reaches us only; we cancel in steps.
+            start_new_session=True,
+        )
+
+    def run(self, on_event: OnEvent | None) -> dict[str, Any]:
+        """Until the child has ended. Raises the failure that it told."""
+        self._send(self._job.to_line())
+        renewing = threading.Thread(target=self._watch, name=f"lease of {self._job.slug}", daemon=True)
+        renewing.start()
+        interrupt: KeyboardInterrupt | None = None
+        result: dict[str, Any] | None = None
+        finished: Finished | None = None
+        assert self._process.stdout is not None
+        lines = iter(self._process.stdout.readline, b"")
+        while True:
+            try:
+                line = next(lines, None)
+                if line is None:
+                    break
+                if line.startswith(b'{"type": "result"'):
+                    result = json.loads(line)
+                    continue
+                event = from_json(line.decode())
+                finished = event if isinstance(event, Finished) else finished
+                if on_event is not None:
+                    self._tell(on_event, event)
+            except KeyboardInterrupt as error:
+                interrupt = error
+                self.cancel()
+        self._process.wait()
+        self._ended.set()
+        renewing.join()
+        with self._writing, contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close() if self._process.stdin else None
+        self._process.stdout.close()
+        if interrupt is not None:
+            raise interrupt
+        if finished is not None and finished.failure is not None:
+            raise by_name(finished.failure)(finished.message)
+        if finished is None or result is None:
+            raise self._failure or Died(
+                f"The process of operation {self._job.operation} was killed from outside "
+                f"(exit {self._process.returncode}). Nothing is lost: run it again."
+            )
+        return result
+
+    def cancel(self) -> None:
+        self._send(b"cancel\n")
+
+    def _watch(self) -> None:
+        """Renew the lease and say so to the child; kill the child's tree if it does not end in its time."""
+        timing = self._job.timing
+        # What the child allows itself, and then some: it ends itself unless it is stopped or stuck.
+        last_moment = time.monotonic() + timing.deadline + timing.graceful + timing.abort + 15
+        interval = 5.0 if self._lease is None else self._lease.lifetime / 4
+        while not self._ended.wait(interval):
+            if self._lease is not None:
+                try:
+                    self._lease.renew()
+                except LeaseLost as failure:
+                    self._failure = failure
+                    processes.kill_operation(self._job.operation)
+                    return
+            self._send(b"renew\n")
+            if time.monotonic() > last_moment:
+                processes.kill_operation(self._job.operation)
+                return
+
+    def _tell(self, on_event: OnEvent, event: Event) -> None:
+        try:
+            on_event(event)
+        except Exception as error:  # noqa: BLE001 - whoever watches must not change what happens
+            self._log.write(f"a watcher of the events failed: {type(error).__name__}: {error}\n".encode())
+            self._log.flush()
+
+    def _send(self, content: bytes) -> None:
+        with self._writing, contextlib.suppress(BrokenPipeError, ValueError):
+            assert self._process.stdin is not None
+            self._process.stdin.write(content)
+            self._process.stdin.flush()
+
+
+def _new_id(kind: OperationKind, slug: str) -> str:
+    return f"{slug}-{kind}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"

@@ -1,0 +1,201 @@
+"""What an operation does with its stack, in the engine's thread of the operation's process.
+
+Every kind begins by repairing what an interrupted run may have left, so that any run after any kill converges.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from automation.engine import engine_environment, pulumi_command
+from automation.events import Started, Warned
+from automation.failures import StackLocked, StackMissing, classify
+from automation.locks import why_alive
+from automation.settings import StateSettings
+from automation.state import StackState, StateStore
+
+if TYPE_CHECKING:
+    from automation.operation import Control, Job, Teller
+    from automation.workspace import CourseStack, Watcher
+
+Program = Callable[[], None]
+
+
+def course(spec: dict[str, Any], target: dict[str, Any], rotation: str) -> Program:
+    """The course stack's program, as a `Job` names it."""
+    from course_stack.program import course_program
+    from course_stack.spec import CourseSpec
+    from course_stack.target import Target
+
+    program: Program = course_program(CourseSpec.model_validate(spec), Target.model_validate(target), rotation=rotation)
+    return program
+
+
+def run(job: Job, teller: Teller, control: Control) -> dict[str, Any]:
+    """Do the job. Returns `changes`, `outputs`, `secret_outputs`, `differences`, `steps`.
+
+    Raises `OperationFailed`."""
+    settings = StateSettings.model_validate(job.settings)
+    with ThreadPoolExecutor(1, "store") as pool:
+        # The store is looked at while the engine is being found: both mostly wait.
+        looking = pool.submit(_look, job, settings, teller)
+        command, control.engine = pulumi_command(job.engine)
+        teller.event(Started(job.operation, job.kind, job.slug, control.engine.title))
+        from pulumi.automation import CommandError
+
+        from automation.workspace import CourseStack, Watcher, Workspace, diagnostics
+
+        store, state = looking.result()
+    watcher = Watcher(teller.event, expected=0 if state is None else state.resource_count)
+    environment = engine_environment(settings, Path(job.folder))
+    if job.kind == "preview" and state is None:
+        # A stack to preview must exist: this one does in the work folder only.
+        (Path(job.folder) / "state").mkdir()
+        environment["PULUMI_BACKEND_URL"] = f"file://{job.folder}/state"
+    workspace = Workspace(Path(job.folder), command, environment, _program(job), settings.secrets_provider, job.project)
+    stack = CourseStack(job.slug, workspace)
+    operation = _Operation(job, teller, control, store, state, stack, watcher)
+    try:
+        getattr(operation, job.kind)()
+    except CommandError as error:
+        teller.log(str(error))
+        raise classify([*watcher.errors, *diagnostics(error)], str(error)) from error
+    return {
+        "changes": watcher.changes,
+        "outputs": watcher.outputs,
+        "secret_outputs": operation.secret_outputs,
+        "differences": [asdict(difference) for difference in watcher.differences],
+        "steps": [asdict(step) for step in watcher.steps],
+    }
+
+
+class _Operation:
+    """One method a kind."""
+
+    def __init__(
+        self,
+        job: Job,
+        teller: Teller,
+        control: Control,
+        store: StateStore,
+        state: StackState | None,
+        stack: CourseStack,
+        watcher: Watcher,
+    ) -> None:
+        self._job = job
+        self._teller = teller
+        self._control = control
+        self._store = store
+        self._state = state
+        self._stack = stack
+        self._watcher = watcher
+        self.secret_outputs: list[str] = []
+
+    def deploy(self) -> None:
+        if self._state is None:
+            self._remove_leftovers()
+            self._control.check()
+            self._stack.workspace.create_stack(self._job.slug)
+        self.update()
+
+    def update(self) -> None:
+        if self._state is None and self._job.kind == "update":
+            raise StackMissing(f"There is no stack {self._job.slug} to update: deploy the course first.")
+        if self._state is not None and self._state.pending:
+            self._warn(f"an earlier run was interrupted at {_names(self._state)}: repairing")
+            self._control.check()
+            self._stack.refresh(
+                clear_pending_creates=True, on_output=self._watcher.line, on_event=self._watcher_of_repair()
+            )
+        self._control.check()
+        self._stack.up(on_output=self._watcher.line, on_event=self._watcher)
+
+    def preview(self) -> None:
+        if self._state is None:
+            self._stack.workspace.create_stack(self._job.slug)
+        self._control.check()
+        self._stack.preview(on_output=self._watcher.line, on_event=self._watcher)
+
+    def refresh(self) -> None:
+        self._must_exist()
+        self._control.check()
+        self._stack.preview_refresh(on_output=self._watcher.line, on_event=self._watcher)
+
+    def destroy(self) -> None:
+        if self._state is not None:
+            if self._state.pending:
+                self._warn(f"an earlier run was interrupted at {_names(self._state)}: removing that as well")
+                self._adopt_half_made()
+            if self._state.resources or self._state.pending:
+                self._control.check()
+                self._stack.destroy(on_output=self._watcher.line, on_event=self._watcher)
+            self._control.check()
+            self._stack.workspace.remove_stack_whole(self._job.slug)
+        self._remove_leftovers()
+
+    def outputs(self) -> None:
+        self._must_exist()
+        self._control.check()
+        found = self._stack.workspace.stack_outputs(self._job.slug)
+        self._watcher.outputs = {name: output.value for name, output in found.items()}
+        self.secret_outputs = sorted(name for name, output in found.items() if output.secret)
+
+    def _must_exist(self) -> None:
+        if self._state is None:
+            raise StackMissing(f"There is no stack {self._job.slug}.")
+
+    def _adopt_half_made(self) -> None:
+        from automation.workspace import adopt_half_made
+
+        self._control.check()
+        deployment = self._stack.workspace.export_encrypted(self._job.slug)
+        adopt_half_made(deployment)
+        self._stack.workspace.import_encrypted(self._job.slug, deployment)
+
+    def _remove_leftovers(self) -> None:
+        if removed := self._store.remove_leftovers(self._job.slug):
+            self._teller.log(f"removed what an earlier stack of this name left: {', '.join(removed)}")
+
+    def _watcher_of_repair(self) -> Watcher:
+        """Its steps are told like others, but are no part of the result."""
+        from automation.workspace import Watcher
+
+        return Watcher(self._teller.event, errors=self._watcher.errors)
+
+    def _warn(self, text: str) -> None:
+        self._teller.event(Warned(text))
+
+
+def _look(job: Job, settings: StateSettings, teller: Teller) -> tuple[StateStore, StackState | None]:
+    """The stack's state, after locks of dead owners are broken (kinds that lock only)."""
+    store = StateStore.of(settings, job.project)
+    if job.kind in ("deploy", "update", "destroy"):
+        for lock in store.locks(job.slug):
+            if reason := why_alive(lock, os.uname().nodename):
+                raise StackLocked(
+                    f"The stack of course {job.slug} is locked by {lock}, and {reason}. When you are sure that nothing "
+                    "works on it any more, remove the lock with unlock --force."
+                )
+            store.break_lock(lock)
+            teller.event(Warned(f"broke the lock of {lock}: its owner is dead"))
+        store.put_markers(job.slug)
+    return store, store.stack(job.slug)
+
+
+def _program(job: Job) -> Program:
+    if job.spec is None:
+        # Destroying, refreshing and reading work from the state.
+        return lambda: None
+    module, _, name = job.program.partition(":")
+    program: Program = getattr(importlib.import_module(module), name)(job.spec, job.target, job.rotation)
+    return program
+
+
+def _names(state: StackState) -> str:
+    return ", ".join(f"{op['type']} {op['resource']['urn'].rsplit('::', 1)[-1]}" for op in state.pending)
