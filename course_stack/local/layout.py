@@ -59,9 +59,14 @@ class Layout:
         """0700: work folders, leases and logs of operations."""
         return self.home / "operations"
 
+    @property
+    def hubs(self) -> Path:
+        """0700: one folder a hub, and the books of reserved ports and account numbers."""
+        return self.home / "hubs"
+
     def hub(self, slug: str) -> Path:
         """0700: one hub's configuration, secrets and database."""
-        return self.home / "hubs" / slug
+        return self.hubs / slug
 
     def homes(self, slug: str) -> Path:
         """0711: home folders of a course, one a person, each 0700 and owned by that person's account."""

@@ -1,0 +1,231 @@
+"""What a course's hub on this machine is told: JupyterHub's settings as plain data."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, FieldSerializationInfo, SecretStr, field_serializer
+
+from course_stack.identity import Endpoints
+from course_stack.local.authenticator import CHECK_USER
+from course_stack.local.isolation import Isolation
+from course_stack.local.layout import Layout
+from course_stack.names import CourseNames
+from course_stack.sizes import SPARE_SERVERS
+from course_stack.spec import CourseSpec
+from course_stack.target import Target
+
+PORTAL_SERVICE = "jhaas-portal"
+CULLER_SERVICE = "jhaas-culler"
+
+REFRESH_SECONDS = 120
+"""Age at which a signed-in person is asked about again, at their next request to the hub."""
+RECHECK_SECONDS = 60
+"""How often people with a running server are asked about. Both together stay well below the five minutes promised."""
+CULL_EVERY_SECONDS = 300
+
+IN_CLEAR = {"secrets": "in clear"}
+"""Serialization context that writes secrets out: for the hub's own file."""
+
+Settings = dict[str, dict[str, Any]]
+"""Values by section (a class of JupyterHub's configuration) and name."""
+
+
+class HubConfig(BaseModel):
+    """What a hub process must know, as it lies in its folder (0600): made by the course stack, read at each start."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: CourseSpec
+    target: Target
+    port: int
+    client_id: str
+    client_secret: SecretStr
+    endpoints: dict[Literal["issuer", "authorize", "token", "userinfo", "end_session"], str]
+    cookie_secret: SecretStr
+    crypt_key: SecretStr
+    api_token: SecretStr
+    refresh_seconds: int = Field(default=REFRESH_SECONDS, ge=1, le=300)
+    recheck_seconds: int = Field(default=RECHECK_SECONDS, ge=1, le=300)
+
+    @field_serializer("client_secret", "cookie_secret", "crypt_key", "api_token")
+    def _masked_unless_asked(self, secret: SecretStr, info: FieldSerializationInfo) -> str:
+        return secret.get_secret_value() if info.context == IN_CLEAR else str(secret)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """How the hub asks the edge whether it has taken up a route: read at each start, never stored with a hub."""
+
+    entry_point: str
+    api_url: str
+    user: str
+    password: str = field(repr=False)
+
+
+def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Settings:
+    """JupyterHub's settings for this course.
+
+    Nobody is an admin of the hub: leads see and open their participants' servers, the portal's service may do what
+    `portal_scopes` lists.
+    """
+    spec, target = config.spec, config.target
+    names = CourseNames(spec.slug)
+    layout = _layout(target)
+    return {
+        "JupyterHub": {
+            "hub_ip": "127.0.0.1",
+            "hub_port": config.port,
+            "hub_connect_ip": "127.0.0.1",
+            "public_url": target.hub_url(spec.slug),
+            "db_url": f"sqlite:///{layout.hub(spec.slug) / 'jupyterhub.sqlite'}",
+            "cookie_secret": hashlib.sha256(config.cookie_secret.get_secret_value().encode()).digest(),
+            "authenticator_class": "course_stack.local.authenticator.CourseAuthenticator",
+            "spawner_class": "course_stack.local.spawner.CourseSpawner",
+            "proxy_class": "course_stack.local.proxy.CourseProxy",
+            # servers and their routes outlive the hub
+            "cleanup_servers": False,
+            "cleanup_proxy": False,
+            # one more than people may start, for the check
+            "active_server_limit": spec.active_servers + SPARE_SERVERS,
+            "concurrent_spawn_limit": spec.spawning.concurrent,
+            "allow_named_servers": False,
+            "services": [
+                {"name": PORTAL_SERVICE, "api_token": config.api_token.get_secret_value()},
+                {"name": CULLER_SERVICE, "command": culler_command(spec)},
+            ],
+            "load_roles": [
+                {"name": PORTAL_SERVICE, "scopes": portal_scopes(), "services": [PORTAL_SERVICE]},
+                {"name": "leads", "scopes": lead_scopes(names), "groups": [names.lead_group]},
+                {
+                    "name": CULLER_SERVICE,
+                    "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+                    "services": [CULLER_SERVICE],
+                },
+            ],
+            "template_vars": {"announcement": isolation.warning or ""},
+        },
+        "CryptKeeper": {"keys": [hashlib.sha256(config.crypt_key.get_secret_value().encode()).digest()]},
+        "CourseAuthenticator": _sign_in(config, names),
+        "CourseProxy": {
+            "should_start": False,
+            "enable_setup_dynamic_config": False,
+            "host": target.hub_host(spec.slug),
+            "public_url": target.hub_url(spec.slug),
+            "dynamic_config_file": str(routes_file(layout, spec.slug)),
+            "traefik_entrypoint": edge.entry_point,
+            "traefik_api_url": edge.api_url,
+            "traefik_api_username": edge.user,
+            "traefik_api_password": edge.password,
+        },
+        "CourseSpawner": {
+            "spec": spec,
+            "data_folder": str(layout.home),
+            "issuer": config.endpoints["issuer"],
+            "isolation": isolation,
+            "cmd": [str(Path(sys.prefix) / "bin" / "jupyterhub-singleuser")],
+            "args": server_arguments(),
+            "ip": "127.0.0.1",
+            "default_url": spec.default_url,
+            "environment": dict(spec.environment),
+            "env_keep": ["LANG", "LC_ALL"],
+            "start_timeout": 120,
+            "http_timeout": 60,
+            "poll_interval": 10,
+        },
+    }
+
+
+def culler_command(spec: CourseSpec) -> list[str]:
+    """The idle culler as a service of the hub: stops idle and overdue servers, removes nobody."""
+    return [
+        sys.executable,
+        "-m",
+        "jupyterhub_idle_culler",
+        f"--timeout={spec.culling.idle_minutes * 60}",
+        f"--cull-every={min(CULL_EVERY_SECONDS, spec.culling.idle_minutes * 30)}",
+        *([f"--max-age={spec.culling.max_age_hours * 3600}"] if spec.culling.max_age_hours else []),
+    ]
+
+
+def server_arguments() -> list[str]:
+    """Arguments of every notebook server.
+
+    Kernels talk over sockets in the server's private folder: on TCP, other accounts of this machine could connect, and
+    a kernel's output goes to whoever is connected.
+    """
+    return ["--KernelManager.transport=ipc"]
+
+
+def portal_scopes() -> list[str]:
+    """What the portal's token may do: see people and servers, start and stop servers, remove people from the hub, and
+    run the check under a name of its own. It cannot open anybody's server, read a file or make an admin."""
+    return [
+        "list:users",
+        "read:users",
+        "read:groups",
+        "read:hub",
+        "read:metrics",
+        "servers",
+        "delete:users",
+        *(f"{scope}!user={CHECK_USER}" for scope in ("admin:users", "admin:servers", "access:servers", "tokens")),
+    ]
+
+
+def lead_scopes(names: CourseNames) -> list[str]:
+    """What leads may do with everybody's server in their course: see, start, stop and open it."""
+    everybody = f"!group={names.group}"
+    return [
+        "admin-ui",
+        "read:hub",
+        *(f"{scope}{everybody}" for scope in ("list:users", "admin:servers", "access:servers")),
+    ]
+
+
+def routes_file(layout: Layout, slug: str) -> Path:
+    """The hub's own file of routes, which the edge watches."""
+    return layout.routes / f"hub-{slug}.toml"
+
+
+def _sign_in(config: HubConfig, names: CourseNames) -> dict[str, Any]:
+    identity = config.target.identity
+    home = config.target.hub_url(config.spec.slug)
+    return {
+        "login_service": "your account",
+        "auto_login": True,
+        "client_id": config.client_id,
+        "client_secret": config.client_secret.get_secret_value(),
+        "basic_auth": True,
+        "enable_pkce": True,
+        "oauth_callback_url": f"{home}hub/oauth_callback",
+        "authorize_url": config.endpoints["authorize"],
+        "token_url": config.endpoints["token"],
+        "userdata_url": config.endpoints["userinfo"],
+        "logout_redirect_url": config.endpoints["end_session"],
+        "provider_host": urlsplit(identity.url).netloc if identity.internal_url else "",
+        "scope": ["openid", "profile", "email", "groups"],
+        "username_claim": "sub",
+        "manage_groups": True,
+        "auth_state_groups_key": "oauth_user.groups",
+        "allowed_groups": {names.group},
+        "custom_403_message": f"You are not in the course “{config.spec.title}”. Ask its teachers to let you in.",
+        "enable_auth_state": True,
+        "auth_refresh_age": config.refresh_seconds,
+        "recheck_seconds": config.recheck_seconds,
+    }
+
+
+def endpoints_of(endpoints: Endpoints) -> dict[str, str]:
+    """The provider's addresses as they stand in the configuration."""
+    return {name: getattr(endpoints, name) for name in ("issuer", "authorize", "token", "userinfo", "end_session")}
+
+
+def _layout(target: Target) -> Layout:
+    if target.home is None:
+        raise ValueError(f"The target {target.name} has no data folder: only a local target can run this hub.")
+    return Layout(target.home)

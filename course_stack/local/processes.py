@@ -1,0 +1,64 @@
+"""Processes of this machine, as /proc shows them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+
+class ProcessError(Exception):
+    """Processes did not end; the message names them."""
+
+
+def start_time(pid: int) -> int | None:
+    """When the process began, in clock ticks since the machine's start; None where no such process lives."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def marked(name: str, value: str) -> frozenset[int]:
+    """Living processes that were started with this variable in their environment."""
+    wanted = f"{name}={value}".encode()
+    return frozenset(pid for pid in _all() if wanted in _environment(pid) and start_time(pid) is not None)
+
+
+def of_accounts(uids: frozenset[int]) -> frozenset[int]:
+    """Living processes of these accounts."""
+    found = set()
+    for pid in _all():
+        with suppress(OSError):
+            if Path(f"/proc/{pid}").stat().st_uid in uids and start_time(pid) is not None:
+                found.add(pid)
+    return frozenset(found)
+
+
+def end(pids: frozenset[int], *, patience: float = 5, deadline: float = 10) -> None:
+    """Ask the processes to end, and end those that did not within `patience` seconds; `ProcessError` where some
+    still live `deadline` seconds later."""
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, deadline)):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        until = time.monotonic() + seconds
+        while (pids := frozenset(pid for pid in pids if start_time(pid) is not None)) and time.monotonic() < until:
+            time.sleep(0.02)
+        if not pids:
+            return
+    raise ProcessError(f"Processes did not end: {', '.join(map(str, sorted(pids)))}. End them by hand, then try again.")
+
+
+def _all() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []

@@ -1,0 +1,60 @@
+"""The course stack: from a course spec to a running hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pulumi
+
+from course_stack.hub_secrets import Secrets, secrets
+from course_stack.login import Login, login
+from course_stack.names import CourseNames
+from course_stack.spec import CourseSpec
+from course_stack.storage import storage
+from course_stack.target import Target
+
+if TYPE_CHECKING:
+    from course_stack.local.hub import LocalHub
+
+PROJECT = "jhaas-course"
+
+
+def course_program(spec: CourseSpec, target: Target, rotation: str = "") -> Callable[[], None]:
+    """The Pulumi program of one course.
+
+    `rotation` names a generation of the hub's API token: another value makes another token, the same value changes
+    nothing. Exports `hub_url`, `api_url`, `api_token` (secret), `names`, and `revision` (`CourseSpec.digest`).
+    """
+
+    def program() -> None:
+        people = login(spec, target)
+        files = storage(spec, target)
+        keys = secrets(rotation)
+        place = hub(spec, target, people, keys)
+
+        names = CourseNames(spec.slug)
+        pulumi.export("hub_url", place.hub_url)
+        pulumi.export("api_url", place.api_url)
+        pulumi.export("api_token", keys.api_token)
+        pulumi.export("revision", spec.digest())
+        pulumi.export(
+            "names",
+            {"client": names.client, "group": names.group, "lead_group": names.lead_group, "bucket": names.bucket},
+        )
+        pulumi.export("bucket_key_id", files.key.key_id)
+        pulumi.export("bucket_secret", files.key.secret)
+
+    return program
+
+
+def hub(spec: CourseSpec, target: Target, login: Login, secrets: Secrets) -> LocalHub:
+    """The hub, where the target says. It comes up after the groups that it lets in, and goes before them."""
+    opts = pulumi.ResourceOptions(depends_on=[login.group, login.leads])
+    if target.kind == "kubernetes":
+        from course_stack.kubernetes import kubernetes_hub
+
+        return kubernetes_hub(spec, target)
+    from course_stack.local.hub import LocalHub
+
+    return LocalHub("hub", spec, target, login, secrets, opts)
