@@ -9,8 +9,7 @@ from pulumi.dynamic import CreateResult, ReadResult, Resource, UpdateResult
 
 from course_stack.hub_secrets import Secrets
 from course_stack.local import hub_process
-from course_stack.local.hub_config import HubConfig
-from course_stack.local.layout import Layout
+from course_stack.local.hub_config import HubConfig, layout_of
 from course_stack.login import Login
 from course_stack.resources import Properties, Provider, target_inputs, target_of
 from course_stack.spec import CourseSpec
@@ -30,7 +29,7 @@ class LocalHubProvider(Provider):
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """`condition` says how the hub is found; no id where there is none."""
-        condition = hub_process.condition(_layout(props), id_, props.get("digest", ""))
+        condition = hub_process.condition(layout_of(target_of(props)), id_, props.get("digest", ""))
         return ReadResult("", {}) if condition is None else ReadResult(id_, {**props, "condition": condition})
 
     def update(self, _id: str, _olds: Properties, news: Properties) -> UpdateResult:
@@ -39,7 +38,7 @@ class LocalHubProvider(Provider):
 
     def delete(self, id_: str, props: Properties) -> None:
         """End the hub and all its notebook servers, and remove everything that is theirs."""
-        hub_process.remove(_layout(props), id_)
+        hub_process.remove(layout_of(target_of(props)), id_)
 
     def drifted(self, olds: Properties) -> bool:
         """A hub that was found other than running is put right."""
@@ -73,7 +72,7 @@ class LocalHub(Resource, module="jhaas", name="LocalHub"):
 
 def _put(props: Properties) -> Properties:
     target = target_of(props)
-    layout = _layout(props)
+    layout = layout_of(target)
     spec = CourseSpec.model_validate(props["course"])
     config = HubConfig(
         spec=spec,
@@ -89,10 +88,3 @@ def _put(props: Properties) -> Properties:
         "digest": hub_process.digest(hub_process.serialized(config)),
         "condition": "running",
     }
-
-
-def _layout(props: Properties) -> Layout:
-    home = target_of(props).home
-    if home is None:
-        raise hub_process.HubError("A local target needs its data folder (home).")
-    return Layout(home)

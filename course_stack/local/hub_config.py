@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FieldSerializationInfo, SecretStr, field_serializer
 
-from course_stack.identity import Endpoints
 from course_stack.local.authenticator import CHECK_USER
 from course_stack.local.isolation import Isolation
 from course_stack.local.layout import Layout
+from course_stack.local.machine import credential
 from course_stack.names import CourseNames
 from course_stack.sizes import SPARE_SERVERS
 from course_stack.spec import CourseSpec
@@ -67,6 +67,12 @@ class Edge:
     user: str
     password: str = field(repr=False)
 
+    @classmethod
+    def of(cls, layout: Layout) -> Edge:
+        """This machine's edge."""
+        access = credential(layout, "traefik.json")
+        return cls("http", access["url"], access["user"], access["password"])
+
 
 def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Settings:
     """JupyterHub's settings for this course.
@@ -76,7 +82,7 @@ def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Setting
     """
     spec, target = config.spec, config.target
     names = CourseNames(spec.slug)
-    layout = _layout(target)
+    layout = layout_of(target)
     return {
         "JupyterHub": {
             "hub_ip": "127.0.0.1",
@@ -139,6 +145,13 @@ def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Setting
             "poll_interval": 10,
         },
     }
+
+
+def layout_of(target: Target) -> Layout:
+    """The data folder of a local target; `ValueError` for any other."""
+    if target.home is None:
+        raise ValueError(f"The target {target.name} has no data folder: only a local target can run this hub.")
+    return Layout(target.home)
 
 
 def culler_command(spec: CourseSpec) -> list[str]:
@@ -218,14 +231,3 @@ def _sign_in(config: HubConfig, names: CourseNames) -> dict[str, Any]:
         "auth_refresh_age": config.refresh_seconds,
         "recheck_seconds": config.recheck_seconds,
     }
-
-
-def endpoints_of(endpoints: Endpoints) -> dict[str, str]:
-    """The provider's addresses as they stand in the configuration."""
-    return {name: getattr(endpoints, name) for name in ("issuer", "authorize", "token", "userinfo", "end_session")}
-
-
-def _layout(target: Target) -> Layout:
-    if target.home is None:
-        raise ValueError(f"The target {target.name} has no data folder: only a local target can run this hub.")
-    return Layout(target.home)
