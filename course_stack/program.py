@@ -24,7 +24,7 @@ def course_program(spec: CourseSpec, target: Target, rotation: str = "") -> Call
     """The Pulumi program of one course.
 
     `rotation` names a generation of the hub's API token: another value makes another token, the same value changes
-    nothing. Exports `hub_url`, `api_url`, `api_token` (secret), `names`, and `revision` (`CourseSpec.digest`).
+    nothing. Exports `hub_url`, `api_url`, `api_token` (secret), `names`, `revision` (`CourseSpec.digest`) and `rotation`.
     """
 
     def program() -> None:
@@ -38,6 +38,7 @@ def course_program(spec: CourseSpec, target: Target, rotation: str = "") -> Call
         pulumi.export("api_url", place.api_url)
         pulumi.export("api_token", keys.api_token)
         pulumi.export("revision", spec.digest())
+        pulumi.export("rotation", rotation)
         pulumi.export(
             "names",
             {"client": names.client, "group": names.group, "lead_group": names.lead_group, "bucket": names.bucket},
