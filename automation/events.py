@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-OperationKind = Literal["deploy", "update", "preview", "refresh", "destroy", "outputs"]
+OperationKind = Literal["deploy", "update", "preview", "refresh", "destroy", "outputs", "unlock"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,11 @@ class WrongPassphrase(OperationFailed):
 
 
 class CorruptState(OperationFailed):
-    """A stack's state cannot be read."""
+    """The state of stack `slug` cannot be read."""
+
+    def __init__(self, message: str, *, slug: str = "") -> None:
+        super().__init__(message)
+        self.slug = slug
 
 
 class StackLocked(OperationFailed):
@@ -57,6 +61,10 @@ class IdentityProviderFailed(OperationFailed):
 
 class ObjectStoreFailed(OperationFailed):
     """The store of the course's buckets is down or refused."""
+
+
+class HubFailed(OperationFailed):
+    """The hub did not come up, or did not go."""
 
 
 class EngineUnusable(OperationFailed):
@@ -96,7 +104,7 @@ _SIGNS: tuple[tuple[type[OperationFailed], re.Pattern[str], str], ...] = tuple(
         ),
         (
             PortTaken,
-            ("PortTaken", "address already in use", r"port \d+ .{0,40}(taken|in use|used by)"),
+            ("PortError", "address already in use", r"port \d+ .{0,40}(taken|in use|used by)"),
             "A network port is taken: {detail}",
         ),
         (
@@ -116,6 +124,7 @@ _SIGNS: tuple[tuple[type[OperationFailed], re.Pattern[str], str], ...] = tuple(
         (StackMissing, ("no stack named .* found",), "There is no such stack: {detail}"),
         (IdentityProviderFailed, ("IdentityError",), "The identity provider failed: {detail}"),
         (ObjectStoreFailed, ("ObjectStoreError",), "The object store failed: {detail}"),
+        (HubFailed, ("HubError", "SupervisorError"), "The hub failed: {detail}"),
         (
             CorruptState,
             (

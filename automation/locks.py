@@ -7,10 +7,28 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from automation import processes
-from automation.state import Lock
+from automation.failures import StackLocked
+from automation.state import Lock, StateStore
 
 # /proc counts in hundredths of a second from a start time in whole seconds.
 _TOLERANCE = timedelta(seconds=2)
+
+
+def break_locks(store: StateStore, slug: str, *, force: bool = False) -> list[Lock]:
+    """Break each lock of the stack whose owner is proven dead, and nothing else; returns them.
+
+    Raises `StackLocked` for one whose owner may live, unless `force`.
+    """
+    broken = []
+    for lock in store.locks(slug):
+        if not force and (reason := why_alive(lock)):
+            raise StackLocked(
+                f"The stack of course {slug} is locked by {lock}, and {reason}. When you are sure that nothing works on "
+                "it any more, unlock it with force."
+            )
+        store.break_lock(lock)
+        broken.append(lock)
+    return broken
 
 
 def why_alive(

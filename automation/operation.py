@@ -56,7 +56,8 @@ class Job:
     """`module:function` that takes (spec, target, rotation) and returns the Pulumi program."""
     spec: dict[str, Any] | None
     target: dict[str, Any]
-    rotation: str
+    rotation: str | None
+    """Generation of the hub's tokens; None keeps the last one."""
     settings: dict[str, Any] = field(repr=False)
     folder: str
     engine: Literal["auto", "cli", "embedded"]

@@ -10,19 +10,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from automation import processes
+from automation.audit import Audit, Reality, compare
 from automation.engine import EngineChoice, engine_choice, operation_environment
 from automation.events import Difference, Event, Finished, OperationKind, ResourceStep, from_json
-from automation.failures import Died, LeaseLost, OperationFailed, by_name
+from automation.failures import CorruptState, Died, LeaseLost, OperationFailed, by_name
 from automation.lease import FileLeases, Lease, Leases
+from automation.locks import break_locks
 from automation.operation import Job, Timing
 from automation.settings import StateSettings
+from automation.state import Lock, StackState, StateStore
 from course_stack.local.layout import Layout
 from course_stack.target import CREDENTIALS_ENV, Target
 
@@ -108,7 +112,7 @@ class CourseStacks:
         """What `deploy` would do, as `steps` and `changes`; changes nothing."""
         return self._result(*self._run("preview", spec.slug, spec, on_event, None, None))
 
-    def refresh(self, slug: str, *, on_event: OnEvent | None = None) -> list[Difference]:
+    def refresh(self, slug: str, *, on_event: OnEvent | None = None) -> Sequence[Difference]:
         """What differs between the stack's state and what there is; changes nothing. Raises `StackMissing`."""
         _, content = self._run("refresh", slug, None, on_event, None, None)
         return [Difference(**{**found, "fields": tuple(found["fields"])}) for found in content["differences"]]
@@ -117,6 +121,39 @@ class CourseStacks:
         """The stack's outputs, secret ones in clear text. Raises `StackMissing`."""
         _, content = self._run("outputs", slug, None, None, None, None)
         return {name: Output(value, name in content["secret_outputs"]) for name, value in content["outputs"].items()}
+
+    def names(self) -> Sequence[str]:
+        """Slugs of all stacks, by a look at the keys of the store alone."""
+        return self._store().names()
+
+    def list(self) -> Sequence[StackState | CorruptState]:
+        """Every stack as its state says; one that cannot be read is given as its failure."""
+        return self._store().stacks()
+
+    def audit(self, reality: Reality) -> Audit:
+        """What the state store says compared with what really runs; changes nothing."""
+        store = self._store()
+        with ThreadPoolExecutor(3) as pool:
+            stacks, locks, left = map(pool.submit, (store.stacks, store.all_locks, store.all_leftovers))
+            found = reality.found()
+            return compare(stacks.result(), locks.result(), left.result(), found, reality.things_of)
+
+    def unlock(self, slug: str, *, force: bool = False) -> Sequence[Lock]:
+        """Break the locks of a stack whose owners are proven dead; with `force` the others too.
+
+        Raises `Busy` while an operation works on the course, and `StackLocked` for a lock that may be held.
+        """
+        operation = _new_id("unlock", slug)
+        lease = self._leases.acquire(slug, "unlock", operation)
+        try:
+            self._end_predecessors(lease)
+            return break_locks(self._store(), slug, force=force)
+        finally:
+            lease.release()
+
+    def sweep(self, older_than: timedelta = timedelta(hours=1)) -> Sequence[str]:
+        """Remove the markers that destroyed stacks left in the store (see `automation.state.MARKER`)."""
+        return self._store().sweep_markers(older_than)
 
     def cancel(self, slug: str) -> bool:
         """Ask the operation that this process runs on the course to stop; False if there is none.
@@ -139,13 +176,20 @@ class CourseStacks:
         operation = operation or _new_id(kind, slug)
         lease = self._leases.acquire(slug, kind, operation)
         try:
-            for predecessor in lease.predecessors:
-                processes.kill_operation(predecessor)
-                shutil.rmtree(self._folder(predecessor), ignore_errors=True)
-            lease.settle()
+            self._end_predecessors(lease)
             return self._result(*self._run(kind, slug, spec, on_event, operation, lease))
         finally:
             lease.release()
+
+    def _end_predecessors(self, lease: Lease) -> None:
+        """Operations that held the lease and never gave it back: end what still lives of them."""
+        for predecessor in lease.predecessors:
+            processes.kill_operation(predecessor)
+            shutil.rmtree(self._folder(predecessor), ignore_errors=True)
+        lease.settle()
+
+    def _store(self) -> StateStore:
+        return StateStore.of(self._settings, self._project)
 
     def _run(
         self,
@@ -170,7 +214,7 @@ class CourseStacks:
             program=self._program,
             spec=None if spec is None else spec.model_dump(mode="json"),
             target=self._target.model_dump(mode="json"),
-            rotation=operation,
+            rotation=None if kind in ("update", "preview") else operation,
             settings=self._settings.to_pipe(),
             folder=str(folder),
             engine=self._engine,

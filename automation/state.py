@@ -67,6 +67,18 @@ class StackState:
         """Without the engine's own entries for providers."""
         return sum(not resource["type"].startswith("pulumi:providers:") for resource in self.resources)
 
+    @property
+    def whole(self) -> bool:
+        """Whether a deploy ended well and nothing was interrupted since: only then the stack has outputs."""
+        return not self.pending and any(
+            resource["type"] == "pulumi:pulumi:Stack" and resource.get("outputs") for resource in self.resources
+        )
+
+    @property
+    def interrupted(self) -> tuple[str, ...]:
+        """Interrupted steps in words: `creating hub`."""
+        return tuple(f"{step['type']} {step['resource']['urn'].rsplit('::', 1)[-1]}" for step in self.pending)
+
     def output(self, name: str) -> object:
         """A plain output of the stack; None if there is none. Secret ones are encrypted here."""
         for resource in self.resources:
@@ -137,8 +149,10 @@ class StateStore:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptState(
-                f"The state of stack {name} cannot be read ({type(error).__name__}): {self._url}/{key}. The last good copy "
-                f"is beside it ({key}.bak), older ones in .pulumi/backups/{self._project}/{name}/; put one in its place."
+                f"The state of stack {name} cannot be read ({type(error).__name__}): {self._url}/{key}. The last good "
+                f"copy is beside it ({key}.bak), older ones are in .pulumi/backups/{self._project}/{name}/; put one in its "
+                "place.",
+                slug=name,
             ) from error
 
     def locks(self, name: str) -> list[Lock]:
@@ -199,6 +213,23 @@ class StateStore:
             for found in self._objects.list(f".pulumi/{kind}/{self._project}/{name}/")
         ]
         return [*(found.key for found in beside if found.key != self._stack_key(name)), *folders]
+
+    def all_leftovers(self) -> dict[str, list[str]]:
+        """Leftovers of every stack that is gone, by its name."""
+        alive = set(self.names())
+        found: dict[str, list[str]] = {}
+        folder = f".pulumi/stacks/{self._project}/"
+        for kept in self._objects.list(folder):
+            name, dot, _ = kept.key.removeprefix(folder).partition(".json.")
+            if dot and name not in alive:
+                found.setdefault(name, []).append(kept.key)
+        for kind in ("history", "backups"):
+            folder = f".pulumi/{kind}/{self._project}/"
+            for kept in self._objects.list(folder):
+                name = kept.key.removeprefix(folder).partition("/")[0]
+                if name not in alive:
+                    found.setdefault(name, []).append(kept.key)
+        return found
 
     def remove_leftovers(self, name: str) -> list[str]:
         """Remove what a stack that is gone left behind; returns the keys."""
@@ -352,8 +383,8 @@ class S3Objects:
             raise self._refusal(code, status) from error
         except BotoCoreError as error:
             raise StoreDown(
-                f"The state store at {self._place} cannot be reached ({type(error).__name__}). Check that it runs and that "
-                "JHAAS_STATE_URL is right."
+                f"The state store at {self._place} cannot be reached ({type(error).__name__}). Check that it runs and "
+                "that JHAAS_STATE_URL is right."
             ) from error
 
     def _refusal(self, code: str, status: int) -> OperationFailed:

@@ -6,7 +6,6 @@ Every kind begins by repairing what an interrupted run may have left, so that an
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from automation.engine import engine_environment, pulumi_command
 from automation.events import Started, Warned
-from automation.failures import StackLocked, StackMissing, classify
-from automation.locks import why_alive
+from automation.failures import StackMissing, classify
+from automation.locks import break_locks
 from automation.settings import StateSettings
 from automation.state import StackState, StateStore
 
@@ -58,7 +57,9 @@ def run(job: Job, teller: Teller, control: Control) -> dict[str, Any]:
         # A stack to preview must exist: this one does in the work folder only.
         (Path(job.folder) / "state").mkdir()
         environment["PULUMI_BACKEND_URL"] = f"file://{job.folder}/state"
-    workspace = Workspace(Path(job.folder), command, environment, _program(job), settings.secrets_provider, job.project)
+    workspace = Workspace(
+        Path(job.folder), command, environment, _program(job, state), settings.secrets_provider, job.project
+    )
     stack = CourseStack(job.slug, workspace)
     operation = _Operation(job, teller, control, store, state, stack, watcher)
     try:
@@ -108,7 +109,7 @@ class _Operation:
         if self._state is None and self._job.kind == "update":
             raise StackMissing(f"There is no stack {self._job.slug} to update: deploy the course first.")
         if self._state is not None and self._state.pending:
-            self._warn(f"an earlier run was interrupted at {_names(self._state)}: repairing")
+            self._warn(f"an earlier run was interrupted at {', '.join(self._state.interrupted)}: repairing")
             self._control.check()
             self._stack.refresh(
                 clear_pending_creates=True, on_output=self._watcher.line, on_event=self._watcher_of_repair()
@@ -130,7 +131,9 @@ class _Operation:
     def destroy(self) -> None:
         if self._state is not None:
             if self._state.pending:
-                self._warn(f"an earlier run was interrupted at {_names(self._state)}: removing that as well")
+                self._warn(
+                    f"an earlier run was interrupted at {', '.join(self._state.interrupted)}: removing that as well"
+                )
                 self._adopt_half_made()
             if self._state.resources or self._state.pending:
                 self._control.check()
@@ -176,26 +179,18 @@ def _look(job: Job, settings: StateSettings, teller: Teller) -> tuple[StateStore
     """The stack's state, after locks of dead owners are broken (kinds that lock only)."""
     store = StateStore.of(settings, job.project)
     if job.kind in ("deploy", "update", "destroy"):
-        for lock in store.locks(job.slug):
-            if reason := why_alive(lock, os.uname().nodename):
-                raise StackLocked(
-                    f"The stack of course {job.slug} is locked by {lock}, and {reason}. When you are sure that nothing "
-                    "works on it any more, remove the lock with unlock --force."
-                )
-            store.break_lock(lock)
+        for lock in break_locks(store, job.slug):
             teller.event(Warned(f"broke the lock of {lock}: its owner is dead"))
         store.put_markers(job.slug)
     return store, store.stack(job.slug)
 
 
-def _program(job: Job) -> Program:
+def _program(job: Job, state: StackState | None) -> Program:
     if job.spec is None:
         # Destroying, refreshing and reading work from the state.
         return lambda: None
+    # An update keeps the tokens of the last deploy; one that never ended has none to keep.
+    rotation = job.rotation or (state and state.output("rotation")) or job.operation
     module, _, name = job.program.partition(":")
-    program: Program = getattr(importlib.import_module(module), name)(job.spec, job.target, job.rotation)
+    program: Program = getattr(importlib.import_module(module), name)(job.spec, job.target, rotation)
     return program
-
-
-def _names(state: StackState) -> str:
-    return ", ".join(f"{op['type']} {op['resource']['urn'].rsplit('::', 1)[-1]}" for op in state.pending)

@@ -177,7 +177,10 @@ def adopt_half_made(deployment: dict[str, Any]) -> list[str]:
         if operation["type"] != "creating" or not resource.get("custom"):
             continue
         adopted.append(_name(resource["urn"]))
-        whole = {**resource, "id": resource.get("id") or _name(resource["urn"])}
+        inputs = resource.get("inputs", {})
+        # A provider of ours gives each object the name as id that identifies it among the inputs.
+        named = [inputs[name] for name in ("name", "slug", "user") if isinstance(inputs.get(name), str)]
+        whole = {**resource, "id": resource.get("id") or [*named, _name(resource["urn"])][0]}
         whole["outputs"] = {**resource.get("inputs", {}), **resource.get("outputs", {})}
         if resource["urn"] in known:
             # A replacement: the old object is in the state under the same name, this one goes beside it as deleted.

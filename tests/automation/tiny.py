@@ -97,3 +97,12 @@ def program(spec: dict[str, Any], _target: dict[str, Any], rotation: str) -> Cal
         pulumi.export("token", pulumi.Output.secret(tiny.secret))
 
     return run
+
+
+def failing(_spec: dict[str, Any], _target: dict[str, Any], _rotation: str) -> Callable[[], None]:
+    """A program that always fails."""
+
+    def run() -> None:
+        raise ValueError("this program always fails")
+
+    return run
