@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from course_stack.local import run_as
 from course_stack.local.files import locked, private_folder, write_file
 from course_stack.local.layout import Layout
 
@@ -41,17 +44,27 @@ class Program:
     cwd: Path
     log: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    uid: int | None = None
+    """Account number to run as, where supervisord is root; None keeps supervisord's own account."""
     stop_signal: Literal["TERM", "INT", "QUIT"] = "TERM"
     stop_seconds: int = 10
     start_seconds: int = 1
     """It counts as started once it has lived this long."""
 
     def configuration(self, name: str) -> str:
-        """The program's section in supervisord's configuration format."""
+        """The program's section in supervisord's configuration format.
+
+        Raises `SupervisorError` for the few texts that this format cannot hold.
+        """
+        command = self.command
+        if self.uid is not None:
+            command = (sys.executable, "-I", str(Path(run_as.__file__)), str(self.uid), *command)
         settings = {
-            "command": " ".join(_quoted(word) for word in self.command),
+            "command": shlex.join(command),
             "directory": str(self.cwd),
-            "environment": ",".join(f"{key}={_quoted(value)}" for key, value in sorted(self.env.items())),
+            "environment": ",".join(
+                f"{key}={_env_quoted(name, key, value)}" for key, value in sorted(self.env.items())
+            ),
             "autostart": "true",
             "autorestart": "true",
             "startsecs": str(self.start_seconds),
@@ -61,10 +74,15 @@ class Program:
             "stopasgroup": "true",
             "killasgroup": "true",
             "redirect_stderr": "true",
-            "stdout_logfile": str(self.log),
+            "stdout_logfile": str(self.log).replace("%", "%%"),  # supervisord expands this one twice
             "stdout_logfile_maxbytes": "10MB",
             "stdout_logfile_backups": "3",
         }
+        for key, value in settings.items():
+            if "\n" in value or re.search(r"\s[;#]", value):
+                raise SupervisorError(
+                    f"Program {name}: {key} holds a line break or ` ;` or ` #`, which cannot be passed on."
+                )
         lines = [f"{key}={value.replace('%', '%%')}" for key, value in settings.items() if value]
         return "\n".join([f"[program:{name}]", *lines, ""])
 
@@ -122,6 +140,13 @@ class Supervisor:
                 _wait_until_gone({pid}, seconds=60)
             self._end_orphans()
             self._socket.unlink(missing_ok=True)
+
+    def end_orphans(self) -> None:
+        """End what a killed supervisord left running; nothing happens where supervisord runs."""
+        if self._folder.is_dir():
+            with self._lock():
+                if not self.running():
+                    self._end_orphans()
 
     # --- programs
 
@@ -321,9 +346,12 @@ class Supervisor:
         return found
 
 
-def _quoted(word: str) -> str:
-    """A word as supervisord's parser (shlex with escapes) reads it back."""
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _env_quoted(name: str, key: str, value: str) -> str:
+    """A value of an environment list: quoted one way or the other, there are no escapes."""
+    quote = "'" if '"' in value else '"'
+    if quote in value:
+        raise SupervisorError(f"Program {name}: environment variable {key} holds both kinds of quotes.")
+    return f"{quote}{value}{quote}"
 
 
 def _clean_environment() -> dict[str, str]:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 
+from course_stack.identity.canaille import Canaille
 from course_stack.local.layout import Layout
+from course_stack.local.machine import credential, local_target, store_credential
+
+_FILE = "demo-people.json"
+_PEOPLE = (
+    ("teacher", "teacher", "Toni", "Teacher"),
+    ("student", "student", "Sam", "Student"),
+    ("classmate", "classmate", "Charlie", "Classmate"),
+    ("stranger", "stranger", "Sascha", "Stranger"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +30,17 @@ class DemoPerson:
 
 
 def ensure_demo_people(layout: Layout) -> list[DemoPerson]:
-    """A teacher, two students and a stranger; the same ones, with the same passwords, at every start."""
-    raise NotImplementedError
+    """A teacher, two students and a stranger; the same ones, with the same passwords, at every start.
+
+    The services must be up.
+    """
+    passwords = credential(layout, _FILE)
+    for role, *_ in _PEOPLE:
+        passwords.setdefault(role, secrets.token_urlsafe(9))
+    store_credential(layout, _FILE, passwords)
+    people = []
+    with Canaille(local_target(layout).identity, credential(layout, "identity.json")) as provider:
+        for role, subject, given, family in _PEOPLE:
+            provider.ensure_person(subject, given, family, f"{subject}@example.org", passwords[role])
+            people.append(DemoPerson(role, subject, subject, f"{given} {family}", passwords[role]))
+    return people
