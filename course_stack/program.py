@@ -24,7 +24,8 @@ def course_program(spec: CourseSpec, target: Target, rotation: str = "") -> Call
     """The Pulumi program of one course.
 
     `rotation` names a generation of the hub's API token: another value makes another token, the same value changes
-    nothing. Exports `hub_url`, `api_url`, `api_token` (secret), `names`, `revision` (`CourseSpec.digest`) and `rotation`.
+    nothing. Exports `hub_url`, `api_url`, `api_token` (secret), `names`, `revision` (`CourseSpec.digest`),
+    `rotation`, `bucket_key_id` and `bucket_secret` (secret).
     """
 
     def program() -> None:
@@ -36,7 +37,7 @@ def course_program(spec: CourseSpec, target: Target, rotation: str = "") -> Call
         names = CourseNames(spec.slug)
         pulumi.export("hub_url", place.hub_url)
         pulumi.export("api_url", place.api_url)
-        pulumi.export("api_token", keys.api_token)
+        pulumi.export("api_token", pulumi.Output.secret(keys.api_token))
         pulumi.export("revision", spec.digest())
         pulumi.export("rotation", rotation)
         pulumi.export(
@@ -44,7 +45,7 @@ def course_program(spec: CourseSpec, target: Target, rotation: str = "") -> Call
             {"client": names.client, "group": names.group, "lead_group": names.lead_group, "bucket": names.bucket},
         )
         pulumi.export("bucket_key_id", files.key.key_id)
-        pulumi.export("bucket_secret", files.key.secret)
+        pulumi.export("bucket_secret", pulumi.Output.secret(files.key.secret))
 
     return program
 

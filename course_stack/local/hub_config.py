@@ -71,7 +71,7 @@ class Edge:
     def of(cls, layout: Layout) -> Edge:
         """This machine's edge."""
         access = credential(layout, "traefik.json")
-        return cls("http", access["url"], access["user"], access["password"])
+        return cls("edge", access["url"], access["user"], access["password"])
 
 
 def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Settings:

@@ -1,0 +1,115 @@
+"""A browser without a screen: cookies, redirects and forms, for names below `localhost`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+
+class _Loopback(HTTPAdapter):
+    """Connects to 127.0.0.1 whatever the name: browsers resolve `anything.localhost`, the C library does not."""
+
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        return {**host, "host": "127.0.0.1"}, pool
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        assert request.url
+        request.headers["Host"] = urlsplit(request.url).netloc
+        return super().send(request, *args, **kwargs)
+
+
+@dataclass
+class Form:
+    """One form of a page."""
+
+    action: str
+    method: str
+    fields: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self._open = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.forms.append(Form(given.get("action", ""), given.get("method", "get").lower()))
+            self._open = True
+        elif tag in ("input", "button") and self._open and given.get("name"):
+            self.forms[-1].fields[given["name"]] = given.get("value", "")
+            self.forms[-1].kinds[given["name"]] = given.get("type", "text")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._open = False
+
+
+class Browser:
+    """One person's browser."""
+
+    def __init__(self) -> None:
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.mount("http://", _Loopback())
+
+    def get(self, url: str, **kwargs: Any) -> requests.Response:
+        return self.session.get(url, timeout=60, **kwargs)
+
+    def forms(self, page: requests.Response) -> list[Form]:
+        parser = _Forms()
+        parser.feed(page.text)
+        return parser.forms
+
+    def submit(self, page: requests.Response, form: Form, **values: str) -> requests.Response:
+        """Send the form with these values in place of its own; buttons are sent only when given."""
+        buttons = {name for name, kind in form.kinds.items() if kind in ("submit", "button")}
+        data = {name: value for name, value in form.fields.items() if name not in buttons} | values
+        # a form without an action goes to the page's own address, an empty one too
+        url = urljoin(page.url, form.action) if form.action else page.url
+        return self.session.request(
+            form.method, url, data=data, headers={"Referer": page.url, "Origin": _origin(page.url)}, timeout=60
+        )
+
+    def sign_in(self, url: str, login: str, password: str) -> requests.Response:
+        """Open the address, and sign in at the identity provider if it asks; the page on which that ends."""
+        page = self.get(url)
+        for _ in range(6):
+            form = next((one for one in self.forms(page) if {"login", "password"} & set(one.fields)), None)
+            if form is None:
+                return page
+            given = {"login": login, "password": password}
+            page = self.submit(
+                page, form, **{name: given[name] for name in ("login", "password") if name in form.fields}
+            )
+        raise AssertionError(f"{login} could not sign in: still at {page.url}")
+
+    def cookie(self, name: str, url: str) -> str:
+        """The value that a request to this address would send; empty without one."""
+        request = self.session.prepare_request(requests.Request("GET", url))
+        pairs = [pair.strip().partition("=") for pair in request.headers.get("Cookie", "").split(";")]
+        return next((value for key, _, value in pairs if key == name), "")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def wait_for(what: str, condition: Any, seconds: float = 60) -> Any:
+    """Ask again and again until the condition holds; its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} seconds"
+        time.sleep(0.1)
+    return value
