@@ -36,7 +36,8 @@ class Layout:
 
     @property
     def services(self) -> Path:
-        """0700: one folder a service (postgres, seaweedfs, canaille, traefik), its configuration and its data."""
+        """0700 (as root 0710, so that Postgres's own account may pass through): one 0700 folder a service (postgres,
+        seaweedfs, canaille, traefik) with its configuration and its data."""
         return self.home / "services"
 
     @property

@@ -8,8 +8,7 @@ import random
 import secrets
 import socket
 from collections.abc import Mapping
-from ipaddress import ip_address
-from pathlib import Path
+from ipaddress import IPv4Address
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -87,9 +86,14 @@ class MachineSettings(BaseModel):
             bind=_bind(environ, before.bind if before else "127.0.0.1"),
             ports=before.ports if before else _free_ports(),
         )
-        private_folder(layout.home, 0o755)
+        make_home(layout)
         write_file(layout.settings, settings.model_dump_json(indent=1) + "\n", mode=0o644)
         return settings
+
+
+def make_home(layout: Layout) -> None:
+    """The data folder itself: notebook accounts must be able to enter it, where there are any."""
+    private_folder(layout.home, 0o755 if os.geteuid() == 0 else 0o700)
 
 
 def local_target(layout: Layout) -> Target:
@@ -142,19 +146,28 @@ def store_credential(layout: Layout, name: str, content: Mapping[str, str]) -> N
     write_file(private_folder(layout.credentials) / name, json.dumps(dict(content), indent=1) + "\n")
 
 
-def port_holder(port: int) -> str | None:
-    """`NAME (pid N)` of the process that listens on the TCP port, where this account may know."""
+def port_holder(port: int) -> int | None:
+    """Process id of who listens on the TCP port, where this account may know."""
     import psutil
 
     try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
-                if connection.pid is None:
-                    return None
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
+        connections = psutil.net_connections("tcp")
     except psutil.Error:
-        pass
+        return None
+    for connection in connections:
+        if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+            return int(connection.pid) if connection.pid else None
     return None
+
+
+def process_name(pid: int) -> str:
+    """`NAME (pid N)`, for messages."""
+    import psutil
+
+    try:
+        return f"{psutil.Process(pid).name()} (pid {pid})"
+    except psutil.Error:
+        return f"pid {pid}"
 
 
 def port_is_free(host: str, port: int) -> bool:
@@ -187,9 +200,9 @@ def _port(environ: Mapping[str, str], fallback: int) -> int:
 def _bind(environ: Mapping[str, str], fallback: str) -> str:
     text = environ.get(BIND_ENV) or fallback
     try:
-        address = ip_address(text)
+        address = IPv4Address(text)
     except ValueError:
-        raise MachineError(f"{BIND_ENV} is {text!r}: give the IP address on which the hubs listen.") from None
+        raise MachineError(f"{BIND_ENV} is {text!r}: give the IPv4 address on which the hubs listen.") from None
     if not address.is_loopback and environ.get(BEYOND_LOOPBACK_ENV) != "yes":
         raise MachineError(
             f"{BIND_ENV} is {text}: this machine's hubs are made for one desk and listen beyond loopback only if "
@@ -203,8 +216,3 @@ def _short(error: Exception) -> str:
         first = error.errors()[0]
         return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
     return getattr(error, "strerror", None) or str(error)
-
-
-def data_folder_is_reachable(path: Path) -> bool:
-    """Whether accounts other than ours may enter the folder, as notebook accounts must."""
-    return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents])

@@ -48,10 +48,10 @@ class Program:
     """Account number to run as, where supervisord is root; None keeps supervisord's own account."""
     stop_signal: Literal["TERM", "INT", "QUIT"] = "TERM"
     stop_seconds: int = 10
-    start_seconds: int = 1
-    """It counts as started once it has lived this long."""
+    configuration: str = ""
+    """Fingerprint of what it reads at start: when it differs, the program is restarted."""
 
-    def configuration(self, name: str) -> str:
+    def section(self, name: str) -> str:
         """The program's section in supervisord's configuration format.
 
         Raises `SupervisorError` for the few texts that this format cannot hold.
@@ -67,7 +67,7 @@ class Program:
             ),
             "autostart": "true",
             "autorestart": "true",
-            "startsecs": str(self.start_seconds),
+            "startsecs": "1",
             "startretries": "5",
             "stopsignal": self.stop_signal,
             "stopwaitsecs": str(self.stop_seconds),
@@ -84,7 +84,7 @@ class Program:
                     f"Program {name}: {key} holds a line break or ` ;` or ` #`, which cannot be passed on."
                 )
         lines = [f"{key}={value.replace('%', '%%')}" for key, value in settings.items() if value]
-        return "\n".join([f"[program:{name}]", *lines, ""])
+        return "\n".join([f"[program:{name}]", *lines, f"; configuration {self.configuration}", ""])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Supervisor:
         self._make_folders()
         private_folder(program.log.parent)
         with self._lock():
-            changed = write_file(self._file(name), program.configuration(name))
+            changed = write_file(self._file(name), program.section(name))
             if not self.running():
                 self._start()
                 return

@@ -9,9 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from course_stack.local.files import locked, private_folder
+from course_stack.local.files import locked
 from course_stack.local.layout import Layout
-from course_stack.local.machine import MachineSettings, ensure_passphrase, port_holder, port_is_free
+from course_stack.local.machine import (
+    MachineSettings,
+    ensure_passphrase,
+    make_home,
+    port_holder,
+    port_is_free,
+    process_name,
+)
 from course_stack.local.services.canaille import CanailleService
 from course_stack.local.services.postgres import Postgres
 from course_stack.local.services.seaweedfs import Seaweedfs
@@ -49,7 +56,7 @@ def up(layout: Layout, progress: Progress | None = None) -> None:
     A second call finds everything again and changes nothing. Raises `ServiceError`, `MachineError` or
     `SupervisorError`; a taken port is reported before anything is started.
     """
-    private_folder(layout.home, 0o755)
+    make_home(layout)
     with locked(layout.home / ".services-lock"):
         settings = MachineSettings.for_start(layout)
         services = _services(layout, settings)
@@ -65,8 +72,10 @@ def up(layout: Layout, progress: Progress | None = None) -> None:
 
 def down(layout: Layout) -> None:
     """Stop all services and hubs of this data folder, and supervisord; nothing is deleted."""
-    Supervisor(layout).stop()
-    if layout.settings.exists():
+    if not layout.settings.exists():
+        return
+    with locked(layout.home / ".services-lock"):
+        Supervisor(layout).stop()
         Seaweedfs(layout, MachineSettings.stored(layout)).clean()
 
 
@@ -93,28 +102,30 @@ def status(layout: Layout) -> list[ServiceStatus]:
 
 
 def _services(layout: Layout, settings: MachineSettings) -> list[Service]:
+    """All services, each behind those that it needs."""
     postgres = Postgres(layout)
     return [
         postgres,
         Seaweedfs(layout, settings),
-        CanailleService(layout, settings, postgres),
         Traefik(layout, settings),
+        CanailleService(layout, settings, postgres),
     ]
 
 
 def _refuse_taken_ports(services: list[Service], supervisor: Supervisor) -> None:
-    running = {name for name, program in supervisor.status().items() if program.pid is not None}
+    ours = {name: program.pid for name, program in supervisor.status().items()}
     for service in services:
-        if service.name in running:
-            continue
         for host, port in service.ports:
-            if not port_is_free(host, port):
-                holder = port_holder(port)
-                by = f" by {holder}" if holder else ""
-                raise ServiceError(
-                    f"Port {port}, which {service.name} needs, is taken{by}: end that process, "
-                    "or choose another port (JHAAS_PORT for the edge; for the others remove settings.json)."
-                )
+            if port_is_free(host, port):
+                continue
+            holder = port_holder(port)
+            if holder is not None and holder == ours.get(service.name):
+                continue
+            by = f" by {process_name(holder)}" if holder else ""
+            raise ServiceError(
+                f"Port {port}, which {service.name} needs, is taken{by}: end that process, "
+                "or choose another port (JHAAS_PORT for the edge; for the others, remove settings.json)."
+            )
 
 
 def _start_all(services: list[Service], supervisor: Supervisor, progress: Progress) -> None:

@@ -13,7 +13,7 @@ from course_stack.local.files import private_folder, write_file
 from course_stack.local.layout import Layout
 from course_stack.local.machine import IDENTITY_HOST, MachineSettings, credential, store_credential
 from course_stack.local.services.postgres import Postgres
-from course_stack.local.services.service import REPOSITORY
+from course_stack.local.services.service import REPOSITORY, fingerprint
 from course_stack.local.supervisor import Program
 from course_stack.target import IdentityTarget
 
@@ -24,13 +24,15 @@ class CanailleService:
     """The identity provider of one machine, behind the edge at id.localhost."""
 
     name = "canaille"
-    after: tuple[str, ...] = ("postgres",)
+    after: tuple[str, ...] = ("postgres", "traefik")
 
     def __init__(self, layout: Layout, settings: MachineSettings, postgres: Postgres) -> None:
         self._layout = layout
         self._postgres = postgres
         self._folder = layout.services / self.name
         self._port = settings.ports.canaille
+        self._edge_port = settings.edge_port
+        self._bind = settings.bind
         self._host = f"{IDENTITY_HOST}:{settings.edge_port}"
         self.address = f"http://{self._host}"
         self.ports: tuple[tuple[str, int], ...] = (("127.0.0.1", self._port),)
@@ -60,11 +62,16 @@ class CanailleService:
                 "PYTHONPATH": str(REPOSITORY),
             },
             log=self._layout.logs / "canaille.log",
+            configuration=fingerprint(self._configuration),
         )
 
     def unready(self) -> str | None:
-        with self._provider() as provider:
-            return provider.trouble()
+        edge = f"http://{'127.0.0.1' if self._bind == '0.0.0.0' else self._bind}:{self._edge_port}"  # noqa: S104
+        for way in (None, edge):
+            with self._provider(way) as provider:
+                if (trouble := provider.trouble()) is not None:
+                    return trouble
+        return None
 
     def provision(self) -> None:
         # Canaille looks before it writes, but its tables would take two of one name
@@ -84,8 +91,9 @@ class CanailleService:
     def _configuration(self) -> Path:
         return self._folder / "canaille.toml"
 
-    def _provider(self) -> Canaille:
-        target = IdentityTarget(kind="canaille", url=self.address, internal_url=f"http://127.0.0.1:{self._port}")
+    def _provider(self, way: str | None = None) -> Canaille:
+        direct = f"http://127.0.0.1:{self._port}"
+        target = IdentityTarget(kind="canaille", url=self.address, internal_url=way or direct)
         return Canaille(target, credential(self._layout, "identity.json"))
 
     def _settings(self) -> str:
@@ -103,11 +111,7 @@ class CanailleService:
             # it signs the tokens with which clients are registered and managed; Canaille verifies with inactive keys
             # but never signs with them, so this one can be replaced without touching anybody's session
             key = ECKey.generate_key("P-256", auto_kid=True).as_dict(private=True)
-            identity = {
-                "management_key": json.dumps(key),
-                "client_id": ADMINISTRATOR,
-                "configuration": str(self._configuration),
-            }
+            identity = {"management_key": json.dumps(key), "client_id": ADMINISTRATOR}
             store_credential(self._layout, "identity.json", identity)
         return _toml(
             {

@@ -1,13 +1,19 @@
-"""The application that the identity provider's process serves: Canaille, with one repair.
+"""The application that the identity provider's process serves: Canaille, with one repair and one address more.
 
-Authlib asks the token of a client management request (RFC 7592) whether it belongs to the client (seen in 1.9.9);
-Canaille 0.3.6 hands it a bare `True` and fails. Canaille compares the two itself as well, so nothing gets looser here.
+The repair: Authlib asks the token of a client management request (RFC 7592) whether it belongs to the client (seen in
+1.9.9); Canaille 0.3.6 hands it a bare `True` and fails. Canaille compares the two itself as well, so nothing gets
+looser here.
+
+The address: no protocol lists the clients of a provider, and Canaille's own command takes seconds to start; so
+`GET /client-names` answers the administrator's token with the ids of all clients.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from course_stack.identity.canaille import ADMINISTRATOR
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,16 @@ class _ManagementToken:
 
 def create_app() -> Any:
     """The ASGI application."""
+    from asgiref.wsgi import WsgiToAsgi
     from canaille.hypercorn.app import create_app as create_canaille
+
+    _repair_client_management()
+    app = create_canaille(wrap_asgi=False)
+    _add_client_names(app)
+    return WsgiToAsgi(app)  # type: ignore[no-untyped-call]
+
+
+def _repair_client_management() -> None:
     from canaille.oidc.provider import ClientConfigurationEndpoint
 
     authenticate = ClientConfigurationEndpoint.authenticate_token
@@ -29,4 +44,18 @@ def create_app() -> Any:
         return _ManagementToken(request.jwt_claims["sub"]) if authenticate(self, request) else None
 
     ClientConfigurationEndpoint.authenticate_token = authenticate_token
-    return create_canaille()
+
+
+def _add_client_names(app: Any) -> None:
+    from authlib.integrations.flask_oauth2 import current_token
+    from canaille.app import models
+    from canaille.backends import Backend
+    from canaille.scim.endpoints import require_oauth
+    from flask import abort
+
+    @app.get("/client-names")  # type: ignore[untyped-decorator]
+    @require_oauth()  # type: ignore[untyped-decorator]
+    def client_names() -> list[str]:
+        if current_token.subject or current_token.client.client_id != ADMINISTRATOR:
+            abort(403)
+        return [client.client_id for client in Backend.instance.query(models.Client)]

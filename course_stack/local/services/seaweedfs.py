@@ -15,7 +15,7 @@ from urllib.request import ProxyHandler, build_opener
 from course_stack.local.files import private_folder, write_file
 from course_stack.local.layout import Layout
 from course_stack.local.machine import REGION, STATE_BUCKET, MachineSettings, credential, state_url, store_credential
-from course_stack.local.services.service import executable
+from course_stack.local.services.service import executable, fingerprint
 from course_stack.local.services.tls import ensure_certificates
 from course_stack.local.supervisor import Program
 from course_stack.object_store.s3 import S3Store
@@ -87,6 +87,7 @@ class Seaweedfs:
             ),
             cwd=folder,
             log=self._layout.logs / "seaweedfs.log",
+            configuration=fingerprint(*(folder / name for name in ("security.toml", "master.toml", "identities.json"))),
             # its graceful stop waits for streams between its own parts; what it acknowledged is in the kernel's hands
             stop_seconds=2,
         )

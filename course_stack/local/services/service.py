@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from pathlib import Path
 from typing import Protocol
 
 from course_stack.local.supervisor import Program
-
 
 REPOSITORY = Path(__file__).parents[3]
 """Folder that holds the package `course_stack`, for programs of ours that run elsewhere."""
@@ -44,6 +44,15 @@ class Service(Protocol):
     def provision(self) -> None:
         """Make what it must hold: databases, buckets, keys."""
         ...
+
+
+def fingerprint(*paths: Path) -> str:
+    """Changes when one of the files does; missing files count as empty."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes() if path.exists() else b"")
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def executable(name: str) -> Path:

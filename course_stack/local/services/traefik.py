@@ -13,7 +13,7 @@ from urllib.request import ProxyHandler, build_opener
 from course_stack.local.files import private_folder, write_file
 from course_stack.local.layout import Layout
 from course_stack.local.machine import IDENTITY_HOST, MachineSettings, credential, store_credential
-from course_stack.local.services.service import executable
+from course_stack.local.services.service import executable, fingerprint
 from course_stack.local.supervisor import Program
 
 _API_USER = "jhaas"
@@ -32,7 +32,10 @@ class Traefik:
         self._folder = layout.services / self.name
         self._api = f"http://127.0.0.1:{settings.ports.edge_api}"
         self.address = f"http://localhost:{settings.edge_port}"
-        self.ports: tuple[tuple[str, int], ...] = ((settings.bind, settings.edge_port), ("127.0.0.1", settings.ports.edge_api))
+        self.ports: tuple[tuple[str, int], ...] = (
+            (settings.bind, settings.edge_port),
+            ("127.0.0.1", settings.ports.edge_api),
+        )
 
     def prepare(self) -> None:
         private_folder(self._folder)
@@ -53,6 +56,7 @@ class Traefik:
             command=(str(executable("traefik")), f"--configFile={self._folder / 'traefik.yml'}"),
             cwd=self._folder,
             log=self._layout.logs / "traefik.log",
+            configuration=fingerprint(self._folder / "traefik.yml", self._folder / "api-users"),
         )
 
     def unready(self) -> str | None:
