@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from course_stack.target import CREDENTIALS_ENV, Target
+from course_stack.credentials import CredentialsError, credentials
+from course_stack.target import Target
 
 
 class IdentityError(Exception):
@@ -80,25 +79,17 @@ class IdentityProvider(Protocol):
         ...
 
 
-def connect(target: Target) -> IdentityProvider:
-    """The target's identity provider, with the administrative credentials of `identity.json`."""
-    credentials = _credentials("identity.json")
+def connect(target: Target, folder: Path | None = None) -> IdentityProvider:
+    """The target's identity provider, with the administrative credentials of `identity.json` in `folder` (default:
+    the folder that `JHAAS_CREDENTIALS_DIR` names)."""
+    try:
+        given = credentials("identity.json", folder)
+    except CredentialsError as error:
+        raise IdentityError(str(error)) from None
     if target.identity.kind == "canaille":
         from course_stack.identity.canaille import Canaille
 
-        return Canaille(target.identity, credentials)
+        return Canaille(target.identity, given)
     from course_stack.identity.authentik import Authentik
 
-    return Authentik(target.identity, credentials)
-
-
-def _credentials(name: str) -> dict[str, str]:
-    folder = os.environ.get(CREDENTIALS_ENV)
-    if not folder:
-        raise IdentityError(f"{CREDENTIALS_ENV} is not set: give the folder that holds {name}.")
-    path = Path(folder) / name
-    try:
-        content: dict[str, str] = json.loads(path.read_text())
-    except OSError as error:
-        raise IdentityError(f"{path} cannot be read ({error.strerror}): it must hold the identity provider's key.") from error
-    return content
+    return Authentik(target.identity, given)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from course_stack.target import CREDENTIALS_ENV, Target
+from course_stack.credentials import CredentialsError, credentials
+from course_stack.target import Target
 
 
 class ObjectStoreError(Exception):
@@ -49,16 +48,13 @@ class ObjectStore(Protocol):
     def user_names(self, prefix: str) -> frozenset[str]: ...
 
 
-def connect(target: Target) -> ObjectStore:
-    """The target's object store, with the administrative credentials of `object-store.json`."""
-    folder = os.environ.get(CREDENTIALS_ENV)
-    if not folder:
-        raise ObjectStoreError(f"{CREDENTIALS_ENV} is not set: give the folder that holds object-store.json.")
-    path = Path(folder) / "object-store.json"
-    try:
-        credentials: dict[str, str] = json.loads(path.read_text())
-    except OSError as error:
-        raise ObjectStoreError(f"{path} cannot be read ({error.strerror}): it must hold the store's key.") from error
+def connect(target: Target, folder: Path | None = None) -> ObjectStore:
+    """The target's object store, with the administrative credentials of `object-store.json` in `folder` (default: the
+    folder that `JHAAS_CREDENTIALS_DIR` names)."""
     from course_stack.object_store.s3 import S3Store
 
-    return S3Store(target.object_store, credentials["access_key_id"], credentials["secret_access_key"])
+    try:
+        given = credentials("object-store.json", folder)
+    except CredentialsError as error:
+        raise ObjectStoreError(str(error)) from None
+    return S3Store(target.object_store, given["access_key_id"], given["secret_access_key"])

@@ -1,0 +1,28 @@
+"""Administrative credentials of the parts behind the course stacks: read from files, never an input of a resource."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from course_stack.target import CREDENTIALS_ENV
+
+
+class CredentialsError(Exception):
+    """A file of credentials is missing or cannot be read; the message names it."""
+
+
+def credentials(name: str, folder: Path | None = None) -> dict[str, str]:
+    """The content of `folder/NAME`, or of that file in the folder that `JHAAS_CREDENTIALS_DIR` names."""
+    if folder is None:
+        if not (given := os.environ.get(CREDENTIALS_ENV)):
+            raise CredentialsError(f"{CREDENTIALS_ENV} is not set: give the folder that holds {name}.")
+        folder = Path(given)
+    path = folder / name
+    try:
+        content: dict[str, str] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not JSON"
+        raise CredentialsError(f"{path} cannot be read ({reason}): it must hold the key of its service.") from None
+    return content

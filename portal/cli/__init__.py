@@ -1,0 +1,38 @@
+"""The command `jhaas`: thin commands over `automation` and the local services; every rule lives below them."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from portal.cli import audit, course, demo, schema, services
+from portal.cli.screen import complain
+
+app = typer.Typer(
+    name="jhaas",
+    help="JupyterHub as a Service: one JupyterHub per course, created and destroyed on time.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(services.app, name="services")
+app.add_typer(course.app, name="course")
+app.command(name="audit")(audit.audit)
+app.command(name="schema")(schema.schema)
+app.command(name="demo")(demo.demo)
+
+
+def main() -> None:
+    """Run the command line; exit code 2 for bad input, 1 for anything else that failed, 130 for Ctrl-C."""
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the one place that turns failures into words; others are raised again
+        sys.exit(complain(error))
+    sys.exit(code if isinstance(code, int) else 0)
