@@ -79,10 +79,9 @@ class Program:
             "stdout_logfile_backups": "3",
         }
         for key, value in settings.items():
-            if "\n" in value or re.search(r"\s[;#]", value):
-                raise SupervisorError(
-                    f"Program {name}: {key} holds a line break or ` ;` or ` #`, which cannot be passed on."
-                )
+            # one bad file would keep supervisord from starting at all
+            if found := re.search(r"\n|\s[;#]|%\(here\)s", value):
+                raise SupervisorError(f"Program {name}: {key} holds {found[0]!r}, which cannot be passed on.")
         lines = [f"{key}={value.replace('%', '%%')}" for key, value in settings.items() if value]
         return "\n".join([f"[program:{name}]", *lines, f"; configuration {self.configuration}", ""])
 
