@@ -7,9 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from automation import processes
 from automation.failures import EngineUnusable
@@ -28,19 +29,17 @@ _DYNAMIC_PLUGIN = "pulumi-resource-pulumi-python"
 _PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
-class Engine(Protocol):
-    """A `PulumiCommand` that can be stopped."""
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine, and how to stop it."""
 
     title: str
-
-    def cancel_running(self) -> bool:
-        """Ask the running command to end after the steps that it is at; the state is saved, the lock released.
-        Returns whether there was one."""
-        ...
-
-    def abort_running(self) -> None:
-        """Ask the running command to end now."""
-        ...
+    command: PulumiCommand
+    cancel_running: Callable[[], bool]
+    """Ask the running command to end after the steps that it is at, with state saved and lock released. Returns
+    whether it need not be asked again."""
+    abort_running: Callable[[], object]
+    """Ask the running command to end now."""
 
 
 def engine_choice(environ: Mapping[str, str] = os.environ) -> EngineChoice:
@@ -51,16 +50,15 @@ def engine_choice(environ: Mapping[str, str] = os.environ) -> EngineChoice:
     return cast("EngineChoice", choice)
 
 
-def pulumi_command(choice: EngineChoice = "auto") -> tuple[PulumiCommand, Engine]:
-    """The engine as the Automation API takes it, and the same object as we stop it.
+def pulumi_engine(choice: EngineChoice = "auto") -> Engine:
+    """The engine that does the work.
 
     `auto` takes the CLI if one of at least `OLDEST_CLI` is on PATH. Raises `EngineUnusable` where the choice is `cli`
     and the CLI or its plugin for dynamic resources is missing or too old.
     """
     if choice != "embedded":
         try:
-            cli = _cli()
-            return cli, cast("Engine", cli)
+            return _cli()
         except _Unfit as problem:
             if choice == "cli":
                 oldest = ".".join(map(str, OLDEST_CLI))
@@ -70,8 +68,14 @@ def pulumi_command(choice: EngineChoice = "auto") -> tuple[PulumiCommand, Engine
                 ) from None
     from automation.embedded import EmbeddedPulumi
 
-    embedded = EmbeddedPulumi()
-    return embedded, cast("Engine", embedded)
+    command = EmbeddedPulumi()
+
+    def cancel() -> bool:
+        command.cancel_running()
+        # It forgets this where no command runs.
+        return False
+
+    return Engine(f"embedded engine {command.version}", command, cancel, lambda: None)
 
 
 def operation_environment(operation: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -143,46 +147,30 @@ class _Unfit(Exception):  # noqa: N818 - a word that follows "but"
     """Why the CLI cannot be used."""
 
 
-def _cli() -> PulumiCommand:
+def _cli() -> Engine:
     """The CLI on PATH. Raises `_Unfit`."""
     path = shutil.which("pulumi")
     if path is None:
         raise _Unfit("there is no pulumi on PATH")
     if shutil.which(_DYNAMIC_PLUGIN) is None and not Path(path).resolve().with_name(_DYNAMIC_PLUGIN).exists():
         raise _Unfit(f"the plugin {_DYNAMIC_PLUGIN} is neither beside {path} nor on PATH")
+    from pulumi.automation import PulumiCommand
     from semver import VersionInfo
 
-    environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
-        answer = subprocess.run(
-            [path, "version"], env=environment, capture_output=True, text=True, check=True, timeout=60
-        )
-        version = VersionInfo.parse(answer.stdout.strip().removeprefix("v"))
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        command = PulumiCommand(version=VersionInfo(*OLDEST_CLI), skip_version_check=True)
+    except (OSError, subprocess.SubprocessError) as error:
         raise _Unfit(f"{path} does not tell its version ({type(error).__name__})") from None
-    if (version.major, version.minor, version.patch) < OLDEST_CLI:
-        raise _Unfit(f"{path} is {version}")
-    from pulumi.automation import PulumiCommand
+    if command.version is None or command.version < VersionInfo(*OLDEST_CLI):
+        raise _Unfit(f"{path} is {command.version or 'of no known version'}")
 
-    class CliPulumi(PulumiCommand):
-        def __init__(self) -> None:
-            self.command = str(path)
-            self.version = version
-            self.title = f"Pulumi CLI {version}"
+    def send(number: signal.Signals) -> bool:
+        running = [pid for pid in processes.children(os.getpid()) if processes.name(pid) == "pulumi"]
+        for pid in running:
+            processes.send(pid, number)
+        return bool(running)
 
-        def cancel_running(self) -> bool:
-            return self._signal(signal.SIGINT)
-
-        def abort_running(self) -> None:
-            self._signal(signal.SIGTERM)
-
-        def _signal(self, number: signal.Signals) -> bool:
-            running = [pid for pid in processes.children(os.getpid()) if processes.name(pid) == "pulumi"]
-            for pid in running:
-                processes.send(pid, number)
-            return bool(running)
-
-    return CliPulumi()
+    return Engine(f"Pulumi CLI {command.version}", command, lambda: send(signal.SIGINT), lambda: send(signal.SIGTERM))
 
 
 def _write_private(path: Path, content: str) -> None:

@@ -23,8 +23,8 @@ def break_locks(store: StateStore, slug: str, *, force: bool = False) -> list[Lo
     for lock in store.locks(slug):
         if not force and (reason := why_alive(lock)):
             raise StackLocked(
-                f"The stack of course {slug} is locked by {lock}, and {reason}. When you are sure that nothing works on "
-                "it any more, unlock it with force."
+                f"The stack of course {slug} is locked by {lock}, and {reason}. When you are sure that nothing works "
+                "on it any more, unlock it with force."
             )
         store.break_lock(lock)
         broken.append(lock)

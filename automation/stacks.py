@@ -134,7 +134,8 @@ class CourseStacks:
         """What the state store says compared with what really runs; changes nothing."""
         store = self._store()
         with ThreadPoolExecutor(3) as pool:
-            stacks, locks, left = map(pool.submit, (store.stacks, store.all_locks, store.all_leftovers))
+            stacks, locks = pool.submit(store.stacks), pool.submit(store.all_locks)
+            left = pool.submit(store.all_leftovers)
             found = reality.found()
             return compare(stacks.result(), locks.result(), left.result(), found, reality.things_of)
 

@@ -149,8 +149,8 @@ class StateStore:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptState(
-                f"The state of stack {name} cannot be read ({type(error).__name__}): {self._url}/{key}. The last good "
-                f"copy is beside it ({key}.bak), older ones are in .pulumi/backups/{self._project}/{name}/; put one in its "
+                f"The state of stack {name} cannot be read ({type(error).__name__}): {self._url}/{key}. The last "
+                f"good copy is beside it ({key}.bak), older ones are in .pulumi/backups/{self._project}/{name}/; put one in its "
                 "place.",
                 slug=name,
             ) from error
@@ -294,6 +294,8 @@ class FileObjects:
         with self._failures():
             for key in keys:
                 (self._root / key).unlink(missing_ok=True)
+                # Pulumi's note on the file.
+                (self._root / f"{key}.attrs").unlink(missing_ok=True)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from automation.engine import engine_environment, pulumi_command
+from automation.engine import engine_environment, pulumi_engine
 from automation.events import Started, Warned
 from automation.failures import StackMissing, classify
 from automation.locks import break_locks
@@ -44,8 +44,8 @@ def run(job: Job, teller: Teller, control: Control) -> dict[str, Any]:
     with ThreadPoolExecutor(1, "store") as pool:
         # The store is looked at while the engine is being found: both mostly wait.
         looking = pool.submit(_look, job, settings, teller)
-        command, control.engine = pulumi_command(job.engine)
-        teller.event(Started(job.operation, job.kind, job.slug, control.engine.title))
+        control.engine = engine = pulumi_engine(job.engine)
+        teller.event(Started(job.operation, job.kind, job.slug, engine.title))
         from pulumi.automation import CommandError
 
         from automation.workspace import CourseStack, Watcher, Workspace, diagnostics
@@ -58,7 +58,7 @@ def run(job: Job, teller: Teller, control: Control) -> dict[str, Any]:
         (Path(job.folder) / "state").mkdir()
         environment["PULUMI_BACKEND_URL"] = f"file://{job.folder}/state"
     workspace = Workspace(
-        Path(job.folder), command, environment, _program(job, state), settings.secrets_provider, job.project
+        Path(job.folder), engine.command, environment, _program(job, state), settings.secrets_provider, job.project
     )
     stack = CourseStack(job.slug, workspace)
     operation = _Operation(job, teller, control, store, state, stack, watcher)

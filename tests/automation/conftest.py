@@ -55,12 +55,16 @@ class Site:
     def files(self, slug: str = "course-one") -> dict[str, str]:
         """The course's files that are there, with their contents."""
         folder = self.home / "things" / slug
-        ours = [path for path in folder.iterdir() if path.name != "journal" and not path.name.startswith("pid-")]
+        ours = [path for path in folder.iterdir() if path.name != "journal"]
         return {path.name: path.read_text() for path in ours}
 
     def journal(self, slug: str = "course-one") -> list[str]:
         """What the provider did to the course's files, in order."""
-        return journal(self.home / "things" / slug)
+        return [line for line in journal(self.home / "things" / slug) if not line.startswith("dwell")]
+
+    def dwells(self, step: str, slug: str = "course-one") -> bool:
+        """Whether a provider has done this step and not told so yet."""
+        return f"dwell {step}" in journal(self.home / "things" / slug)
 
     def state_keys(self, slug: str = "course-one") -> list[str]:
         """Files of the state store that belong to the course, markers left out."""

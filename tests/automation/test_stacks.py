@@ -143,7 +143,7 @@ def test_a_program_that_fails_is_told_in_its_own_words(site: Site) -> None:
 def test_a_second_command_on_a_busy_course_is_refused_at_once_and_told_who_holds_it(site: Site) -> None:
     stacks, running = site.stacks(), threading.Event()
     first = threading.Thread(
-        target=stacks.deploy, args=[site.spec(delay=1.0)], kwargs={"on_event": lambda _: running.set()}
+        target=stacks.deploy, args=[site.spec(slow={"create one": 1})], kwargs={"on_event": lambda _: running.set()}
     )
     first.start()
     assert running.wait(60)
@@ -185,13 +185,13 @@ def test_cancelling_ends_after_the_running_step_and_the_next_run_goes_on(site: S
 
     def deploy() -> None:
         try:
-            stacks.deploy(site.spec(delay=2.0))
+            stacks.deploy(site.spec(slow={"create one": 2}))
         except OperationFailed as failure:
             failures.append(failure)
 
     worker = threading.Thread(target=deploy)
     worker.start()
-    wait_for(lambda: site.journal() == ["create one"], "the first file is begun")
+    wait_for(lambda: site.dwells("create one"), "the first file is made")
     assert stacks.cancel("course-one")
     worker.join()
 

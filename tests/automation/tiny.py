@@ -1,11 +1,10 @@
 """A small program in the course program's place: files as resources, with a journal of what was done to each.
 
-`TinySpec.steps` says what happens at a file: a delay in seconds, or a failure with a text.
+`TinySpec.slow` says at which step of which file the provider dwells between its effect and its reply.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,8 @@ class TinySpec(BaseModel):
     names: list[str] = ["one", "two"]
     content: str = "first"
     secret: str = "very-secret-value"
-    delay: float = 0.0
+    slow: dict[str, float] = {}
+    """Seconds by step: `{"create one": 60}`."""
     failure: str = ""
     chained: bool = True
 
@@ -39,8 +39,9 @@ def journal(folder: Path) -> list[str]:
 
 class _Files(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
-        self._act("create", props)
+        self._begin("create", props)
         Path(props["path"]).write_text(props["content"])
+        self._dwell("create", props)
         return CreateResult(id_=f"file-{props['name']}", outs=dict(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -53,21 +54,27 @@ class _Files(ResourceProvider):
         return DiffResult(changes=olds.get("content") != news["content"])
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        self._act("update", news)
+        self._begin("update", news)
         Path(news["path"]).write_text(news["content"])
+        self._dwell("update", news)
         return UpdateResult(outs=dict(news))
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
-        self._act("delete", props)
+        self._begin("delete", props)
         Path(props["path"]).unlink(missing_ok=True)
+        self._dwell("delete", props)
 
-    def _act(self, what: str, props: dict[str, Any]) -> None:
+    def _begin(self, what: str, props: dict[str, Any]) -> None:
         if props["failure"]:
             raise RuntimeError(props["failure"])
         with (Path(props["path"]).parent / "journal").open("a") as file:
             file.write(f"{what} {props['name']}\n")
-        (Path(props["path"]).parent / f"pid-{props['name']}").write_text(str(os.getpid()))
-        time.sleep(props["delay"])
+
+    def _dwell(self, what: str, props: dict[str, Any]) -> None:
+        if seconds := props["slow"].get(f"{what} {props['name']}"):
+            with (Path(props["path"]).parent / "journal").open("a") as file:
+                file.write(f"dwell {what} {props['name']}\n")
+            time.sleep(seconds)
 
 
 class _File(Resource):
@@ -86,7 +93,7 @@ def program(spec: dict[str, Any], _target: dict[str, Any], rotation: str) -> Cal
                 "path": str(tiny.folder / name),
                 "content": tiny.content,
                 "secret": pulumi.Output.secret(tiny.secret),
-                "delay": tiny.delay,
+                "slow": tiny.slow,
                 "failure": tiny.failure,
             }
             options = pulumi.ResourceOptions(depends_on=before, additional_secret_outputs=["secret"])
