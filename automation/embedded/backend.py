@@ -124,8 +124,8 @@ class Stack:
         return self._store.exists(self._key)
 
     def read(self) -> dict[str, Any] | None:
-        """The deployment as JSON, secrets encrypted; None for a stack without one. Raises `NotThere`; a state that is not
-        the JSON of a state is an `EngineError` that names the object and the copy beside it."""
+        """The deployment as JSON, secrets encrypted; None for a stack without one. Raises `NotThere`; what is not the
+        JSON of a state is an `EngineError` that names the object and the copy beside it."""
         content = self._store.get(self._key)
         try:
             checkpoint = json.loads(content)
@@ -134,8 +134,8 @@ class Stack:
                 raise TypeError(latest)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise EngineError(
-                f"failed to load checkpoint: {self._store.address(self._key)} is not a readable state; the state before it "
-                f"is kept beside it as {self.name}.json.bak"
+                f"failed to load checkpoint: {self._store.address(self._key)} is not a readable state; "
+                f"the state before it is kept beside it as {self.name}.json.bak"
             ) from error
         if version > VERSION:
             raise EngineError(

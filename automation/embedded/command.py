@@ -61,7 +61,7 @@ class EmbeddedPulumi(PulumiCommand):
         on_output: OnLine | None = None,
         on_error: OnLine | None = None,
     ) -> CommandResult:
-        """Carry out one command line. Fails as the CLI does: with the `CommandError` that the CLI's output stands for."""
+        """Carry out one command line; failures are the `CommandError` that the CLI's output would stand for."""
         env = {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
         call = Call(cwd, env, Lines(on_output), Lines(on_error), self._keys, self._selected, self._operation)
         try:
@@ -79,7 +79,7 @@ class EmbeddedPulumi(PulumiCommand):
         return result
 
     def cancel_running(self) -> None:
-        """Let running steps finish and begin no new ones; the operations then end as failed, with lock and state in order."""
+        """Let running steps finish and begin no new ones; operations then end as failed, with lock and state in order."""
         with self._lock:
             for cancelled in self._running:
                 cancelled.set()

@@ -16,17 +16,9 @@ from typing import Literal
 from automation.embedded.errors import EngineError
 from automation.embedded.events import Events
 from automation.embedded.journal import Journal
+from automation.embedded.plugin_provider import PluginProvider
 from automation.embedded.plugins import Plugins
-from automation.embedded.providers import (
-    DYNAMIC,
-    Diff,
-    Made,
-    PartialFailure,
-    PluginProvider,
-    Provider,
-    ProviderError,
-    compared,
-)
+from automation.embedded.providers import DYNAMIC, Diff, Made, PartialFailure, Provider, ProviderError, compared
 from automation.embedded.random_password import RandomProvider
 from automation.embedded.state import PROVIDER_PREFIX, STACK_TYPE, Resource, Snapshot, deletion_order, now
 from automation.embedded.steps import (
@@ -524,7 +516,7 @@ class Deployment:
             self.fail(str(error), old.urn)
 
     def _delete(self, op: str, old: Resource, diff: Diff | None = None, *, keep_as_pending: bool = False) -> None:
-        """Delete the object, unless it is to be retained. `keep_as_pending`: the state keeps it until its replacement is made."""
+        """Delete the object, unless it is retained. `keep_as_pending`: the state keeps it until its replacement is made."""
 
         def settle() -> None:
             if keep_as_pending:

@@ -66,11 +66,7 @@ class Display:
         self._started[urn, op] = time.monotonic()
         if op == "same" or _is_default_provider(step):
             return
-        if self._preview:
-            text = _PLANNED.get(op, _DOING.get(op, op))
-        else:
-            text = f"{_DOING[op]} (0s)"
-        self._line(step, text)
+        self._line(step, (_PLANNED.get(op) or _DOING[op]) if self._preview else f"{_DOING[op]} (0s)")
 
     def _outputs(self, step: Event) -> None:
         op, urn = step["op"], step["urn"]

@@ -1,4 +1,4 @@
-"""What an operation reports while it works: the CLI's engine events, to a stream of the Automation API and to the display."""
+"""What an operation reports while it works: the CLI's engine events, for the Automation API and for the display."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -221,7 +222,7 @@ def _seconds(text: str) -> float:
     """Seconds of a duration as Go writes it: `1h30m`."""
     if not re.fullmatch(f"({_DURATION.pattern})+", text):
         raise EngineError(f"unable to parse customTimeout value {text!r}: write a duration like 5m or 1h30m")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    seconds = math.fsum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
     return int(seconds) if seconds.is_integer() else seconds
 
 
@@ -272,7 +273,7 @@ def run_program(client: str, monitor: str, info: Any, cwd: str) -> str:
                 monitor_address=monitor,
                 configSecretKeys=info.configSecretKeys,
                 organization=info.organization,
-            )  # fmt: skip
+            )
         )
     except grpc.RpcError as error:
         return f"the program's runtime at {client} failed: {error.details()}"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from automation.embedded.command import Call
 
 PARALLEL = 16
-"""Provider calls at a time, where `--parallel` says nothing; programs may have four times as many registrations open."""
+"""Provider calls at a time, without `--parallel`; programs may have four times as many registrations open."""
 _MOST_PARALLEL = 64
 _TRUE_OR_FALSE = frozenset(
     {
@@ -179,8 +179,9 @@ class _Run:
             raise OperationFailed
         if self._kind == "destroy" and not self._preview and not self._arguments.flag("remove"):
             call.out(
-                "\nThe resources in the stack have been deleted, but the history and configuration associated with the stack "
-                f"are still maintained.\nIf you want to remove the stack completely, run `pulumi stack rm {stack.name}`."
+                "\nThe resources in the stack have been deleted, but the history and configuration associated with "
+                "the stack are still maintained.\nIf you want to remove the stack completely, run "
+                f"`pulumi stack rm {stack.name}`."
             )
 
     def _carry_out(self, deployment: Deployment, config: Properties) -> None:
@@ -277,8 +278,8 @@ def _warn_of_pending(events: Events, base: Snapshot, kind: Kind, *, preview: boo
     names = "".join(f"  * {pending.resource.urn}, interrupted while {pending.kind}\n" for pending in base.pending)
     events.diagnostic(
         "warning",
-        f"Attempting to deploy or update resources with {len(base.pending)} pending operations from previous deployment.\n"
-        f"{names}These resources are in an unknown state because the engine was interrupted while waiting for changes to "
-        "these resources to complete. `refresh` reads their state from the provider and clears pending updates and deletes; "
-        "pending creates are cleared with --clear-pending-creates.",
+        f"Attempting to deploy or update resources with {len(base.pending)} pending operations from previous "
+        f"deployment.\n{names}These resources are in an unknown state because the engine was interrupted while waiting "
+        "for changes to these resources to complete. `refresh` reads their state from the provider and clears pending "
+        "updates and deletes; pending creates are cleared with --clear-pending-creates.",
     )

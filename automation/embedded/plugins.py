@@ -1,11 +1,134 @@
-"""The plugin processes of one operation: started as early as their use is known, killed and reaped at its end."""
+"""Plugin processes: `python -m pulumi.dynamic` for dynamic resources, `pulumi-resource-NAME` for others.
+
+They are started as early as their use is known, and killed and reaped at the end of their operation.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
-from automation.embedded.providers import DYNAMIC, PluginProcess, PluginProvider
+from automation.embedded.errors import EngineError
+from automation.embedded.plugin_provider import PluginProvider
+from automation.embedded.providers import DYNAMIC
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+"""Where our packages lie: dynamic providers are loaded by their module's name."""
+
+_STARTER = """\
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+{start}
+"""
+_RUN_MODULE = "import runpy\nrunpy.run_module('pulumi.dynamic', run_name='__main__', alter_sys=True)"
+_RUN_PROGRAM = "os.execv(sys.argv[2], sys.argv[2:])"
+"""The kernel kills a provider (PR_SET_PDEATHSIG) when the engine dies, however it dies: an orphaned provider would
+finish its work on a stack that someone else may already be working on."""
+
+# The kernel's promise holds for the thread that started the child: one that lives as long as this process.
+_starter = ThreadPoolExecutor(1, "provider-starter")
+
+
+class PluginProcess:
+    """One plugin's process, started in the background; `stub()` waits until it answers."""
+
+    def __init__(
+        self, name: str, env: Mapping[str, str], cwd: str, engine: Callable[[], str], log: Callable[[str], None]
+    ):
+        self._name = name
+        self._log = log
+        self._engine = engine
+        self._env = _environment(env)
+        self._cwd = cwd
+        self._channel: Any = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._readers: list[threading.Thread] = []
+        self._started: Future[None] = _starter.submit(self._start)
+
+    def _start(self) -> None:
+        if self._name == DYNAMIC:
+            command = [sys.executable, "-u", "-c", _STARTER.format(start=_RUN_MODULE), str(os.getpid())]
+        else:
+            program = shutil.which(f"pulumi-resource-{self._name}", path=self._env["PATH"])
+            if program is None:
+                raise EngineError(
+                    f"no resource plugin 'pulumi-resource-{self._name}' found on PATH: install it there, "
+                    "the embedded engine downloads none"
+                )
+            start = _STARTER.format(start=_RUN_PROGRAM)
+            command = [sys.executable, "-S", "-E", "-c", start, str(os.getpid()), program, self._engine()]
+        self._process = subprocess.Popen(
+            command, cwd=self._cwd, env=self._env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def stub(self) -> Any:
+        """The plugin's gRPC stub; a plugin that does not start is an `EngineError`."""
+        import grpc
+        from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+        from pulumi.runtime.proto import provider_pb2_grpc
+
+        self._started.result()
+        process = self._process
+        assert process is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._read(process.stderr)
+        port = process.stdout.readline().strip()
+        if not port.isdigit():
+            process.kill()
+            process.wait()
+            for reader in self._readers:
+                reader.join()
+            raise EngineError(f"the resource plugin {self._name!r} did not start (exit code {process.returncode})")
+        self._read(process.stdout)
+        self._channel = grpc.insecure_channel(f"127.0.0.1:{int(port)}", options=_GRPC_CHANNEL_OPTIONS)
+        return provider_pb2_grpc.ResourceProviderStub(self._channel)
+
+    def _read(self, stream: Any) -> None:
+        def read() -> None:
+            for line in stream:
+                if text := line.decode(errors="replace").rstrip():
+                    self._log(text)
+
+        thread = threading.Thread(target=read, name=f"{self._name}-output", daemon=True)
+        thread.start()
+        self._readers.append(thread)
+
+    def close(self) -> None:
+        """Kill and reap: providers never end by themselves."""
+        with contextlib.suppress(Exception):
+            self._started.result()
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            for reader in self._readers:
+                reader.join(1)
+            for stream in (self._process.stdout, self._process.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a provider: this interpreter is the first `python3`, and our packages are found."""
+    found = dict(env)
+    found["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", os.defpath)))
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(REPOSITORY), env.get("PYTHONPATH"))))
+    return found
 
 
 class Plugins:

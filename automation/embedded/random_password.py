@@ -1,4 +1,4 @@
-"""`random:index/randomPassword:RandomPassword` without its plugin, with the state that the plugin (4.21) would write."""
+"""`random:index/randomPassword:RandomPassword` without its plugin, with the state that the plugin (4.21) writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from automation.embedded.errors import EngineError
-from automation.embedded.providers import Diff, Made, PluginProvider, ProviderError
+from automation.embedded.plugin_provider import PluginProvider
+from automation.embedded.providers import Diff, Made, ProviderError
 from automation.embedded.state import Resource
 from automation.embedded.values import UNKNOWN, Properties, Secret, changed_keys, has_unknown, plain
 

@@ -1,6 +1,6 @@
 """Passphrase secrets in the CLI's own format: AES-256-GCM with a key from PBKDF2.
 
-A salt line is `v1:SALT:v1:NONCE:CIPHERTEXT`, whose last part is the word `pulumi` encrypted, to tell a wrong passphrase.
+A salt line is `v1:SALT:v1:NONCE:CIPHERTEXT`; its last part is the word `pulumi`, encrypted to tell a wrong passphrase.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROVIDER = "passphrase"
 ITERATIONS = 1_000_000
 """PBKDF2-SHA256 rounds, as the CLI has it."""
-WRONG_PASSPHRASE = "incorrect passphrase"
+WRONG_PASSPHRASE = "incorrect passphrase"  # noqa: S105 -- a message
 _PROOF = "pulumi"
 
 

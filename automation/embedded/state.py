@@ -1,4 +1,4 @@
-"""A stack's state: resources and operations under way, and their JSON (deployment version 3, field order as the CLI)."""
+"""A stack's state: resources and operations under way, and their JSON (deployment version 3, the CLI's field order)."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Snapshot:
 
 
 def value_to_json(value: Value, encrypt: Encrypt | None) -> Any:
-    """The value as the state holds it; without `encrypt`, secrets are shown in plain text (`stack export --show-secrets`)."""
+    """The value as the state holds it; without `encrypt`, secrets are in plain text (`stack export --show-secrets`)."""
     if isinstance(value, Secret):
         if encrypt is None:
             return {SIGNATURE: SECRET, "plaintext": _secret_text(value)}
@@ -208,7 +208,7 @@ _ATTRIBUTES = dict(_FIELDS)
 def resource_to_json(resource: Resource, encrypt: Encrypt | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, attribute in _FIELDS:
-        value = getattr(resource, attribute) if attribute else resource.unread.get(name)
+        value: Any = getattr(resource, attribute) if attribute else resource.unread.get(name)
         if not value and name not in _ALWAYS:
             continue
         if name in ("inputs", "outputs"):

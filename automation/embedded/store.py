@@ -230,25 +230,25 @@ class S3Store:
 
     @contextlib.contextmanager
     def _errors(self, key: str) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
+        from botocore import exceptions
 
         try:
             yield
-        except ClientError as error:
+        except exceptions.ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in ("NoSuchKey", "404", "NotFound"):
                 raise NotThere(key) from error
             raise StoreError(self._refusal(code, error)) from error
-        except NoCredentialsError as error:
+        except exceptions.NoCredentialsError as error:
             raise StoreError(
                 f"no credentials for the S3 store {self._where}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
                 "AWS_SHARED_CREDENTIALS_FILE"
             ) from error
-        except (ConnectionError, HTTPClientError) as error:
+        except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise StoreError(
                 f"the S3 store {self._where} cannot be reached: is it running, is the address right?"
             ) from error
-        except BotoCoreError as error:
+        except exceptions.BotoCoreError as error:
             raise StoreError(f"the S3 store {self._where} failed: {error}") from error
 
     def _refusal(self, code: str, error: Exception) -> str:
@@ -272,7 +272,7 @@ def _client(at: S3Address, env: Mapping[str, str]) -> Any:
     given = {name: env[name] for name in names if env.get(name)}
     place = (*sorted(at.texts.items()), *sorted(at.flags.items()))
     written = [
-        str(os.stat(file).st_mtime_ns) for name in names if name.endswith("_FILE") and (file := _file(given, name))
+        str(Path(file).stat().st_mtime_ns) for name in names if name.endswith("_FILE") and (file := _file(given, name))
     ]
     key = (str(place), *written, *(given.get(name) for name in names))
     with _clients_lock:

@@ -11,7 +11,7 @@ Properties = dict[str, Value]
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 """Key that marks an object as something special, in the state and on the wire."""
-SECRET = "1b47061264138c4ac30d75fd1eb44270"
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 -- a mark, no secret
 ASSETS = frozenset({"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7"})
 """Signatures of assets and archives."""
 
@@ -19,7 +19,7 @@ ASSETS = frozenset({"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ec
 class Secret:
     """A value that never leaves the engine in plain text, except to the program and to a provider.
 
-    `ciphertext` is what the value is written as; it stays with the value, so that unchanged secrets stay unchanged files.
+    `ciphertext` is what the value is written as; it stays with the value, so that unchanged states stay the same file.
     """
 
     __slots__ = ("ciphertext", "value")

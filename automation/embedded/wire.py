@@ -1,4 +1,4 @@
-"""Property values on the wire: protobuf structs, in which secrets and unknown values are marked by agreed keys and texts."""
+"""Property values on the wire: protobuf structs, in which agreed keys and texts mark secrets and unknown values."""
 
 from __future__ import annotations
 
