@@ -149,9 +149,8 @@ class StateStore:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptState(
-                f"The state of stack {name} cannot be read ({type(error).__name__}): {self._url}/{key}. The last "
-                f"good copy is beside it ({key}.bak), older ones are in .pulumi/backups/{self._project}/{name}/; put one in its "
-                "place.",
+                f"The state of stack {name} cannot be read ({type(error).__name__}): {self._url}/{key}. The last good "
+                f"copy is {key}.bak, older ones are in .pulumi/backups/{self._project}/{name}/; put one in its place.",
                 slug=name,
             ) from error
 

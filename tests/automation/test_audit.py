@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from automation.audit import Thing, compare
+from automation.failures import CorruptState
+from automation.state import Lock, StackState
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def things_of(slug: str) -> frozenset[Thing]:
+    return frozenset({Thing("hub", slug), Thing("bucket", f"jhaas-{slug}")})
+
+
+def stack(name: str, *, whole: bool = True, pending: tuple[dict[str, Any], ...] = ()) -> StackState:
+    outputs = {"outputs": {"hub_url": "http://…"}} if whole else {}
+    root = {"type": "pulumi:pulumi:Stack", "urn": f"urn:pulumi:{name}::jhaas-course::pulumi:pulumi:Stack::x", **outputs}
+    return StackState(name, NOW, (root,), pending)
+
+
+def test_what_fits_is_in_order() -> None:
+    audit = compare([stack("physics")], {}, {}, things_of("physics"), things_of)
+
+    assert audit.in_order
+    assert audit.stacks[0].slug == "physics"
+
+
+def test_what_a_whole_stack_lacks_is_missing() -> None:
+    audit = compare([stack("physics")], {}, {}, frozenset({Thing("hub", "physics")}), things_of)
+
+    assert audit.stacks[0].missing == (Thing("bucket", "jhaas-physics"),)
+    assert not audit.in_order
+
+
+def test_what_has_no_stack_is_stray() -> None:
+    audit = compare([stack("physics")], {}, {}, things_of("physics") | things_of("chemistry"), things_of)
+
+    assert set(audit.stray) == things_of("chemistry")
+    assert not audit.in_order
+
+
+def test_a_stack_that_is_being_made_lacks_nothing_yet_and_explains_what_is_there() -> None:
+    pending = ({"type": "creating", "resource": {"urn": "urn:pulumi:physics::jhaas-course::LocalHub::hub"}},)
+    audit = compare(
+        [stack("physics", whole=False, pending=pending)], {}, {}, frozenset({Thing("hub", "physics")}), things_of
+    )
+
+    assert audit.stacks[0].missing == ()
+    assert audit.stacks[0].interrupted == ("creating hub",)
+    assert audit.stray == ()
+
+
+def test_a_state_that_cannot_be_read_hides_no_other_and_makes_nothing_stray() -> None:
+    damage = CorruptState("The state of stack physics cannot be read", slug="physics")
+    audit = compare([damage, stack("art")], {}, {}, things_of("physics") | things_of("art"), things_of)
+
+    assert [(one.slug, one.in_order) for one in audit.stacks] == [("physics", False), ("art", True)]
+    assert audit.stray == ()
+
+
+def test_locks_and_leftovers_are_told() -> None:
+    lock = Lock("key", 1, "host", "user", NOW)
+    audit = compare([stack("physics")], {"physics": [lock]}, {"gone": ["a key"]}, things_of("physics"), things_of)
+
+    assert audit.stacks[0].locks == (lock,)
+    assert audit.leftovers == {"gone": ["a key"]}
+    assert not audit.in_order
