@@ -38,7 +38,10 @@ def sleeper(layout: Layout, *, after: str = "", env: dict[str, str] | None = Non
 
 
 def pid_of(supervisor: Supervisor, name: str) -> int:
-    return wait_for(lambda: (one := supervisor.status().get(name)) and one.pid, f"{name} runs") or 0
+    """The program's process, once it is no longer supervisord's own copy."""
+    pid = wait_for(lambda: (one := supervisor.status().get(name)) and one.pid, f"{name} runs") or 0
+    wait_for(lambda: b"supervisor" not in Path(f"/proc/{pid}/cmdline").read_bytes(), f"{name} became its command")
+    return pid
 
 
 def environment(pid: int) -> dict[str, str]:
