@@ -189,6 +189,7 @@ def _server(plan: Plan) -> None:
 
 def _private_view(plan: Plan) -> None:
     root = Path(plan.root)
+    os.umask(0o022)
     _mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
     _mount("tmpfs", root, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755,size=1m")
     for folder in SYSTEM_FOLDERS:

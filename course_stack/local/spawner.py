@@ -36,7 +36,17 @@ HOME_PATH = "/home/jovyan"
 MAX_PROCESSES = 2000
 """Processes and threads of one person in one course; a kernel with numerical libraries has some dozens."""
 MAX_FILES = 8192
+SERVER_LOG = ".jhaas/server.log"
 GIB = 2**30
+
+
+class ServerEndedError(Exception):
+    """A server ended while it was started."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"The notebook server ended while it was started (exit code {code}).")
+        # what JupyterHub shows to the person
+        self.jupyterhub_message = f"{self} What it said is in the file {SERVER_LOG} in your home folder."
 
 
 class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has no types
@@ -81,7 +91,21 @@ class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has
         self.proc = await asyncio.to_thread(self._launch, plan)
         self.pid = self.proc.pid
         self._started = start_time(self.pid) or 0
+        await self._until_it_listens()
         return ("127.0.0.1", self.port)
+
+    async def _until_it_listens(self) -> None:
+        """JupyterHub itself would wait a minute for a server that ended at once."""
+        while True:
+            if (code := await self.poll()) is not None:
+                raise ServerEndedError(code)
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
 
     def _launch(self, plan: Plan) -> subprocess.Popen[bytes]:
         launcher = subprocess.Popen(
@@ -113,7 +137,7 @@ class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has
             command=tuple(wrapped(command, self.spec.git_repositories, self.spec.start_commands)),
             environment={**environment, **self._own_variables(seen_home, account, private=private)},
             home=Volume(str(home), HOME_PATH, read_only=False),
-            log=".jhaas/server.log",
+            log=SERVER_LOG,
             private=private,
             uid=uid,
             gid=uid,

@@ -22,7 +22,11 @@ class _Loopback(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         assert request.url
         request.headers["Host"] = urlsplit(request.url).netloc
-        return super().send(request, *args, **kwargs)
+        try:
+            return super().send(request, *args, **kwargs)
+        finally:
+            # a redirect to another host would inherit it, and send that host's cookies
+            del request.headers["Host"]
 
 
 @dataclass
