@@ -176,6 +176,8 @@ class Deployment:
             )  # fmt: skip
             self._events.hide(goal.inputs)
             old = self._olds.get(urn)
+            if old is not None:
+                new.created, new.modified = old.created, old.modified
             try:
                 if new.is_provider:
                     self._register_provider(new, old)
@@ -273,7 +275,7 @@ class Deployment:
             self._count("create", new)
             return
         keep_ciphertexts(new.inputs, old.inputs)
-        new.outputs, new.created, new.modified = old.outputs, old.created, old.modified
+        new.outputs = old.outputs
         op = "same" if equal(old.inputs or {}, new.inputs or {}) else "update"
         self._events.step("resourcePreEvent", op, old, new, planning=self._preview)
         self._journal.note(lambda: self._exchange(old, new), write=must_write(old, new))
@@ -351,7 +353,7 @@ class Deployment:
         return not all(name == "default" or name.startswith("default_") for name in names)
 
     def _same(self, old: Resource, new: Resource) -> None:
-        new.id, new.outputs, new.created, new.modified = old.id, old.outputs, old.created, old.modified
+        new.id, new.outputs = old.id, old.outputs
         self._events.step("resourcePreEvent", "same", old, new, planning=self._preview)
         self._journal.note(lambda: self._exchange(old, new), write=must_write(old, new))
         self._registered[new.urn] = "same", old, new
@@ -379,7 +381,7 @@ class Deployment:
         self._count("create" if op == "create" else "", new)
 
     def _update(self, provider: Provider, old: Resource, new: Resource, diff: Diff | None, ignore: list[str]) -> None:
-        new.id, new.created, new.modified = old.id, old.created, old.modified
+        new.id = old.id
         with self._slots:
             self._go_on()
             self._events.step("resourcePreEvent", "update", old, new, diff, planning=self._preview)
@@ -405,7 +407,7 @@ class Deployment:
         try:
             made = call()
         except PartialFailure as error:
-            self._take(new, old, error.made)
+            self._take(op, new, old, error.made)
             new.init_errors = error.reasons
             self._journal.end(new, settle)
             self._step_failed(op, old, new, diff, error)
@@ -416,11 +418,11 @@ class Deployment:
             # The journal's own failure; what was begun stays written as begun.
             raise
         else:
-            self._take(new, old, made)
+            self._take(op, new, old, made)
             self._journal.end(new, settle)
             self._events.step("resOutputsEvent", op, old, new, diff, planning=self._preview)
 
-    def _take(self, new: Resource, old: Resource | None, made: Made) -> None:
+    def _take(self, op: str, new: Resource, old: Resource | None, made: Made) -> None:
         new.id = made.id
         new.outputs = mark_outputs(new, made.outputs)
         keep_ciphertexts(new.outputs, new.inputs)
@@ -428,7 +430,8 @@ class Deployment:
             keep_ciphertexts(new.outputs, old.outputs)
         self._events.hide(new.outputs)
         new.modified = now()
-        new.created = new.created or new.modified
+        if op != "update":
+            new.created = new.modified
 
     def _step_failed(
         self, op: str, old: Resource | None, new: Resource, diff: Diff | None, error: ProviderError
@@ -604,16 +607,11 @@ class Deployment:
                 self._defaults[f"{package}/{name}"] = Future()
             future = self._defaults[f"{package}/{name}"]
         if mine:
+            inputs = self._package_config(package)
+            if version:
+                inputs |= {"version": version, _INTERNAL: {}}
             try:
-                new = self.register(
-                    Goal(
-                        PROVIDER_PREFIX + package,
-                        name,
-                        custom=True,
-                        inputs=self._package_config(package),
-                        version=version,
-                    )
-                )
+                new = self.register(Goal(PROVIDER_PREFIX + package, name, custom=True, inputs=inputs))
             except BaseException:
                 future.set_exception(Stopped())
                 raise
@@ -646,9 +644,7 @@ class Deployment:
         diff = plugin.diff_config(new, old, outputs)
         if diff is None:
             diff = compared(old.outputs or {}, outputs)
-        new.created, new.modified = old.created, old.modified
         if diff.changes and diff.replaces:
-            new.created = new.modified = ""
             self._make_provider("create-replacement", plugin, old, new, outputs)
             self._replaced(old, new, diff)
             return
@@ -764,8 +760,10 @@ def _drop_dangling(resources: list[Resource]) -> None:
     urns = {resource.urn for resource in resources}
     for resource in resources:
         resource.dependencies = [urn for urn in resource.dependencies if urn in urns]
-        resource.property_dependencies = {
+        left = {
             key: [urn for urn in depends if urn in urns] for key, depends in resource.property_dependencies.items()
         }
+        # As the CLI does after a refresh: properties that depend on nothing are not named until the next update.
+        resource.property_dependencies = {key: depends for key, depends in left.items() if depends}
         if resource.deleted_with not in urns:
             resource.deleted_with = ""

@@ -1,0 +1,1 @@
+"""One set of programs and expectations, for the embedded engine and (`JHAAS_PULUMI=cli`) for the real CLI."""
