@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pytest
 
 from automation.operation import Timing
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks
-from automation.state import StateStore
+from automation.state import S3Objects, StateStore
 from course_stack.local.layout import Layout
 from course_stack.target import IdentityTarget, ObjectStoreTarget, Target
 from tests.automation.tiny import PROGRAM, TinySpec, journal
+from tests.conftest import Machine
+from tests.support.proxy import Proxy
 
 TARGET = Target(
     name="trial",
@@ -83,3 +87,51 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     (tmp_path / "state").mkdir()
     monkeypatch.setenv("JHAAS_HOME", str(tmp_path))
     return Site(tmp_path, StateSettings(url=f"file://{tmp_path}/state", passphrase=PASSPHRASE))
+
+
+@dataclass
+class S3Site(Site):
+    """The same with its state in S3, behind a proxy at which tests interfere."""
+
+    proxy: Proxy
+    direct: StateSettings
+    """The way around the proxy, for looking."""
+
+    @property
+    def store(self) -> StateStore:
+        return StateStore.of(self.direct, "jhaas-course")
+
+    def all_keys(self) -> list[str]:
+        """Everything in the state store."""
+        objects = S3Objects(self.direct)
+        return [found.key for found in objects.list("")]
+
+    def state_keys(self, slug: str = "course-one") -> list[str]:
+        return [key for key in self.all_keys() if slug in key and "/.keep/" not in key]
+
+    def contents(self) -> dict[str, bytes]:
+        """All objects of the state store."""
+        objects = S3Objects(self.direct)
+        return {found.key: objects.get(found.key) or b"" for found in objects.list("")}
+
+
+@pytest.fixture
+def s3_site(machine: Machine, tmp_path: Path) -> Iterator[S3Site]:
+    """A site of its own below the machine's state bucket; mark such tests `machine`."""
+    given = StateSettings.of_machine(machine.layout)
+    parts = urlsplit(given.url)
+    parameters = dict(parse_qsl(parts.query))
+    endpoint = urlsplit(parameters["endpoint"])
+    prefix = f"/{tmp_path.parent.name}-{tmp_path.name}"
+
+    def at(url: str) -> StateSettings:
+        query = urlencode({**parameters, "endpoint": url})
+        return given.model_copy(update={"url": urlunsplit((parts.scheme, parts.netloc, prefix, query, ""))})
+
+    assert endpoint.hostname is not None
+    assert endpoint.port is not None
+    with Proxy(endpoint.hostname, endpoint.port) as proxy:
+        site = S3Site(tmp_path, at(proxy.url), proxy, at(parameters["endpoint"]))
+        yield site
+        objects = S3Objects(site.direct)
+        objects.delete([found.key for found in objects.list("")])

@@ -14,14 +14,17 @@ PROVIDER = """<{%fg 9%}>error: <{%reset%}>Exception calling application: Traceba
     return CreateResult(props["name"], {**props, **self._ensure(props)})
 course_stack.identity.IdentityError: Canaille at http://127.0.0.1:8011 does not answer: is it running?
 """
-LOCKED = """error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end or delete the \
-lock file with `pulumi cancel`.
-  file://STORE/.pulumi/locks/organization/jhaas-course/one/0d1e.json: created by someone@elsewhere (pid 1) at 2026-11-22"""
-DOWN = """error: read ".pulumi/meta.yaml": blob (key ".pulumi/meta.yaml") (code=Unknown): operation error S3: GetObject, \
-exceeded maximum number of attempts, 3, https response error StatusCode: 0, RequestID: , HostID: , request send failed, \
-Get "http://127.0.0.1:1/b/.pulumi/meta.yaml": dial tcp 127.0.0.1:1: connect: connection refused"""
-REFUSED = """error: read ".pulumi/meta.yaml": blob (code=PermissionDenied): operation error S3: GetObject, https response \
-error StatusCode: 403, RequestID: 1, HostID: , api error InvalidAccessKeyId: The access key ID you provided does not exist"""
+LOCKED = """\
+error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end or delete the lock \
+file with `pulumi cancel`.
+  file://STORE/.pulumi/locks/organization/jhaas-course/one/0d1e.json: created by someone@elsewhere (pid 1) at 2026"""
+DOWN = """\
+error: read ".pulumi/meta.yaml": blob (key ".pulumi/meta.yaml") (code=Unknown): operation error S3: GetObject, \
+exceeded maximum number of attempts, 3, https response error StatusCode: 0, RequestID: , HostID: , request send \
+failed, Get "http://127.0.0.1:1/b/.pulumi/meta.yaml": dial tcp 127.0.0.1:1: connect: connection refused"""
+REFUSED = """\
+error: read ".pulumi/meta.yaml": blob (code=PermissionDenied): operation error S3: GetObject, https response error \
+StatusCode: 403, RequestID: 1, HostID: , api error InvalidAccessKeyId: The access key ID you provided does not exist"""
 PASSPHRASE = "error: getting stack configuration: get stack secrets manager: incorrect passphrase"
 SAID = [
     (PASSPHRASE, failures.WrongPassphrase, "made with another one"),
