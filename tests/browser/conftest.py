@@ -1,0 +1,65 @@
+"""Headless Chromium, and one deployed course for it to visit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from automation.settings import StateSettings
+from automation.stacks import CourseStacks
+from course_stack.spec import CourseSpec, load_spec
+from portal.cli.demo import EXAMPLE
+from tests.conftest import Machine
+
+_ARGUMENTS = [
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The installed Chromium; tests that need it are skipped where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium is installed")
+    arguments = [*_ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def window(chromium: Browser) -> Iterator[Callable[[], Page]]:
+    """Opens a window with cookies of its own: one for each person."""
+    contexts: list[BrowserContext] = []
+
+    def open_window() -> Page:
+        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 900}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
+        return page
+
+    yield open_window
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def course(machine: Machine) -> Iterator[CourseSpec]:
+    """The example course, deployed under a name of its own."""
+    spec = load_spec({**load_spec(EXAMPLE).model_dump(mode="json"), "slug": "in-the-browser"})
+    stacks = CourseStacks(StateSettings.load(machine.layout), machine.target, machine.layout)
+    stacks.deploy(spec)
+    yield spec
+    stacks.destroy(spec.slug)
