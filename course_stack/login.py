@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, Resource, UpdateResult
 
 from course_stack import identity
-from course_stack.identity import ClientRequest, OidcClient
+from course_stack.identity import ClientRequest, IdentityProvider, OidcClient
 from course_stack.names import CourseNames
 from course_stack.resources import Properties, Provider, target_inputs, target_of
 from course_stack.spec import CourseSpec
@@ -53,7 +54,8 @@ class ClientProvider(Provider):
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """The client's identifier and secret as they are now; no id where it is gone."""
-        client = identity.connect(target_of(props)).find_client(id_)
+        with _provider(props) as provider:
+            client = provider.find_client(id_)
         return ReadResult(id_, {**props, **_described(client)}) if client else ReadResult("", {})
 
     def update(self, _id: str, _olds: Properties, news: Properties) -> UpdateResult:
@@ -62,11 +64,13 @@ class ClientProvider(Provider):
 
     def delete(self, id_: str, props: Properties) -> None:
         """Delete the client; fine where it is gone."""
-        identity.connect(target_of(props)).delete_client(id_)
+        with _provider(props) as provider:
+            provider.delete_client(id_)
 
     def _ensure(self, props: Properties) -> Properties:
         request = ClientRequest(**{name: props[name] for name in ClientRequest.__dataclass_fields__})
-        return _described(identity.connect(target_of(props)).ensure_client(request))
+        with _provider(props) as provider:
+            return _described(provider.ensure_client(request))
 
 
 class Client(Resource, module="jhaas", name="OidcClient"):
@@ -96,7 +100,8 @@ class GroupProvider(Provider):
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         """The members as they are now; no id where the group is gone."""
-        members = identity.connect(target_of(props)).group_members(id_)
+        with _provider(props) as provider:
+            members = provider.group_members(id_)
         return ReadResult("", {}) if members is None else ReadResult(id_, {**props, "members": sorted(members)})
 
     def update(self, _id: str, _olds: Properties, news: Properties) -> UpdateResult:
@@ -106,10 +111,12 @@ class GroupProvider(Provider):
 
     def delete(self, id_: str, props: Properties) -> None:
         """Delete the group; fine where it is gone."""
-        identity.connect(target_of(props)).delete_group(id_)
+        with _provider(props) as provider:
+            provider.delete_group(id_)
 
     def _ensure(self, props: Properties) -> None:
-        identity.connect(target_of(props)).ensure_group(props["name"], props["members"])
+        with _provider(props) as provider:
+            provider.ensure_group(props["name"], props["members"])
 
 
 class Group(Resource, module="jhaas", name="Group"):
@@ -121,3 +128,7 @@ class Group(Resource, module="jhaas", name="Group"):
 
 def _described(client: OidcClient) -> Properties:
     return {"client_id": client.client_id, "secret": client.secret, "endpoints": asdict(client.endpoints)}
+
+
+def _provider(props: Properties) -> closing[IdentityProvider]:
+    return closing(identity.connect(target_of(props)))

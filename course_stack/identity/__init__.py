@@ -78,6 +78,10 @@ class IdentityProvider(Protocol):
         """Names of all groups that begin with `prefix`: the independent look."""
         ...
 
+    def close(self) -> None:
+        """End the connections; use `contextlib.closing(connect(target))`."""
+        ...
+
 
 def connect(target: Target, folder: Path | None = None) -> IdentityProvider:
     """The target's identity provider, with the administrative credentials of `identity.json` in `folder` (default:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -65,6 +66,7 @@ class Browser:
     def __init__(self) -> None:
         self.session = requests.Session()
         self.session.trust_env = False
+        weakref.finalize(self, self.session.close)
         self.session.mount("http://", _Loopback())
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:

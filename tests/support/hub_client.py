@@ -31,7 +31,9 @@ class HubPerson:
         return self._call(method, f"{self.hub_url}hub/api/{path}", f"{self.hub_url}hub/", **kwargs)
 
     def start_server(self, **options: Any) -> None:
-        """Ask for the server and wait until it is ready."""
+        """Ask for the server, unless it is ready, and wait until it is."""
+        if self.server_ready():
+            return
         answer = self.api("POST", f"users/{quote(self.name)}/server", json=options)
         assert answer.status_code in (201, 202), (answer.status_code, answer.text[:500])
         wait_for(f"server of {self.name}", self.server_ready)
@@ -122,9 +124,9 @@ class HubToken:
     token: str = field(repr=False)
 
     def api(self, method: str, path: str, **kwargs: Any) -> requests.Response:
-        session = Browser().session
         headers = {"Authorization": f"token {self.token}"}
-        return session.request(method, f"{self.hub_url}hub/api/{path}", headers=headers, timeout=60, **kwargs)
+        browser = Browser()
+        return browser.session.request(method, f"{self.hub_url}hub/api/{path}", headers=headers, timeout=60, **kwargs)
 
 
 def _execute_request(message: str, code: str) -> dict[str, Any]:
