@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -299,12 +300,14 @@ class Canaille:
     def _http(self) -> httpx.Client:
         import httpx
 
-        return httpx.Client(
+        client = httpx.Client(
             base_url=self._base,
             headers={"Host": urlsplit(self._url).netloc, "Accept": "application/json, application/scim+json"},
             timeout=_TIMEOUT,
             trust_env=False,
         )
+        weakref.finalize(self, client.close)  # for those who only let go of us
+        return client
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         with self._reachable():
