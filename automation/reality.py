@@ -1,59 +1,73 @@
-"""What of our courses this machine, its identity provider and its object store really hold: the independent look."""
+"""What this machine and the services behind it really hold of our courses, asked of each part itself."""
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 from automation.audit import Thing
 from course_stack import identity, object_store
 from course_stack.local import hub_process
 from course_stack.local.layout import Layout
+from course_stack.local.machine import STATE_BUCKET
+from course_stack.local.supervisor import Supervisor
 from course_stack.names import PREFIX, CourseNames
-from course_stack.target import Target
+from course_stack.target import CREDENTIALS_ENV, Target
+
+HUB = "hub"
+REMAINS = "files, port or processes"
+CLIENT = "OIDC client"
+GROUP = "group"
+BUCKET = "bucket"
+STORE_USER = "object store user"
 
 
 class LocalReality:
-    """A local target, asked part by part and never by way of the state."""
+    """A `Reality` of a local target. Its services must run; raises what they raise where they do not."""
 
     def __init__(self, layout: Layout, target: Target) -> None:
+        # Where the connections look for their keys; an operation's process gets the same.
+        os.environ.setdefault(CREDENTIALS_ENV, str(layout.credentials))
         self._layout = layout
-        self._target = target
+        self._identity = identity.connect(target)
+        self._store = object_store.connect(target)
 
     def things_of(self, slug: str) -> frozenset[Thing]:
-        """What a whole course has."""
-        names = CourseNames(slug)
-        return frozenset(
-            {
-                Thing("hub", slug),
-                Thing("OIDC client", names.client),
-                Thing("group", names.group),
-                Thing("group", names.lead_group),
-                Thing("bucket", names.bucket),
-                Thing("object store user", names.store_user),
-            }
-        )
+        """By the names that follow from the slug."""
+        return self._behind(CourseNames(slug)) | {Thing(HUB, slug), Thing(REMAINS, slug)}
 
     def found(self) -> frozenset[Thing]:
-        """Everything that carries our prefix, the platform's own buckets and users left out."""
-        provider = identity.connect(self._target, self._layout.credentials)
-        store = object_store.connect(self._target, self._layout.credentials)
+        """Everything with our prefix, and every course of which this machine holds anything."""
+        supervisor = Supervisor(self._layout)
         with ThreadPoolExecutor(4) as pool:
-            asked = {
-                "OIDC client": pool.submit(provider.client_names, PREFIX),
-                "group": pool.submit(provider.group_names, PREFIX),
-                "bucket": pool.submit(store.bucket_names, PREFIX),
-                "object store user": pool.submit(store.user_names, PREFIX),
+            clients = pool.submit(self._identity.client_names, PREFIX)
+            groups = pool.submit(self._identity.group_names, PREFIX)
+            buckets = pool.submit(self._store.bucket_names, PREFIX)
+            users = pool.submit(self._store.user_names, PREFIX)
+            found = {
+                Thing(HUB, name.removeprefix("hub-"))
+                for name, state in supervisor.status().items()
+                if name.startswith("hub-") and state.state == "RUNNING"
             }
-            found = {Thing(kind, name) for kind, names in asked.items() for name in names.result()}
-        hubs = {Thing("hub", slug) for slug in hub_process.courses(self._layout)}
-        return frozenset(thing for thing in found | hubs if thing.name not in _OURS)
+            found |= {Thing(REMAINS, slug) for slug in hub_process.courses(self._layout)}
+            found |= {Thing(CLIENT, name) for name in clients.result()}
+            found |= {Thing(GROUP, name) for name in groups.result()}
+            found |= {Thing(BUCKET, name) for name in buckets.result() if name != STATE_BUCKET}
+            found |= {Thing(STORE_USER, name) for name in users.result() if name != STATE_BUCKET}
+        return frozenset(found)
 
     def traces(self, slug: str) -> list[str]:
-        """Everything that is there of one course, in words."""
-        things = self.things_of(slug) & self.found()
-        words = [f"{thing.kind} {thing.name}" for thing in sorted(things) if thing.kind != "hub"]
-        return [*words, *hub_process.traces(self._layout, slug)]
+        """Everything of one course that is there, in words: the independent look after a removal."""
+        behind = self.found() & self._behind(CourseNames(slug))
+        return [*hub_process.traces(self._layout, slug), *(f"{thing.kind} {thing.name}" for thing in sorted(behind))]
 
-
-_OURS = frozenset({f"{PREFIX}state", f"{PREFIX}admin"})
-"""Names behind our prefix that belong to the platform; no course may be called so."""
+    def _behind(self, names: CourseNames) -> frozenset[Thing]:
+        return frozenset(
+            {
+                Thing(CLIENT, names.client),
+                Thing(GROUP, names.group),
+                Thing(GROUP, names.lead_group),
+                Thing(BUCKET, names.bucket),
+                Thing(STORE_USER, names.store_user),
+            }
+        )
