@@ -14,8 +14,7 @@ from tornado.httpclient import HTTPClientError
 from tornado.ioloop import PeriodicCallback
 from traitlets import Integer, Unicode
 
-CHECK_USER = "jhaas-check"
-"""Made and removed by the check that a notebook really runs; nobody can sign in under this name."""
+from course_stack.local.hub_config import CHECK_USER
 
 _unreachable: ContextVar[list[str]] = ContextVar("unreachable")
 

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FieldSerializationInfo, SecretStr, field_serializer
 
-from course_stack.local.authenticator import CHECK_USER
 from course_stack.local.isolation import Isolation
 from course_stack.local.layout import Layout
 from course_stack.local.machine import credential
@@ -22,6 +21,8 @@ from course_stack.target import Target
 
 PORTAL_SERVICE = "jhaas-portal"
 CULLER_SERVICE = "jhaas-culler"
+CHECK_USER = "jhaas-check"
+"""Made and removed by the check that a notebook really runs; nobody can sign in under this name."""
 
 REFRESH_SECONDS = 120
 """Age at which a signed-in person is asked about again, at their next request to the hub."""

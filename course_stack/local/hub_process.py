@@ -24,7 +24,6 @@ from course_stack.local.hub_config import IN_CLEAR, HubConfig, routes_file
 from course_stack.local.isolation import Isolation, isolation
 from course_stack.local.layout import Layout
 from course_stack.local.ports import PortBook
-from course_stack.local.spawner import COURSE_MARK
 from course_stack.local.supervisor import Program, Supervisor
 from course_stack.target import Target
 
@@ -114,7 +113,7 @@ def courses(layout: Layout) -> frozenset[str]:
 
 def notebook_launchers(layout: Layout, slug: str) -> frozenset[int]:
     """Processes in front of the course's notebook servers, whether its hub lives or not."""
-    return processes.marked(COURSE_MARK, str(layout.hub(slug)))
+    return processes.marked(processes.COURSE_MARK, str(layout.hub(slug)))
 
 
 def program(layout: Layout, config: HubConfig) -> Program:

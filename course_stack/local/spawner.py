@@ -21,15 +21,11 @@ from course_stack.local.accounts import AccountBook
 from course_stack.local.homes import HomeOwner, ensure_home, safe_name
 from course_stack.local.isolation import SANDBOX, Isolation, python_folders
 from course_stack.local.layout import Layout
-from course_stack.local.processes import start_time
+from course_stack.local.processes import COURSE_MARK, start_time
 from course_stack.local.profiles import FIELD, UnknownProfileError, chosen, options_form, resources_of
 from course_stack.local.sandbox import Limits, Plan, Volume
 from course_stack.local.startup import wrapped
 from course_stack.spec import CourseSpec
-
-COURSE_MARK = "JHAAS_HUB"
-"""In the environment of each launcher (never of a server): the hub's folder. Whatever becomes of the hub, its servers
-can be found and ended."""
 
 HOME_PATH = "/home/jovyan"
 """Where a notebook with a private view finds its home: as in Jupyter's container images."""
