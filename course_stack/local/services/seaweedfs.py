@@ -70,6 +70,7 @@ class Seaweedfs:
                 "-ip.bind=127.0.0.1",
                 "-master.telemetry=false",
                 "-master.volumeSizeLimitMB=1024",
+                "-master.electionTimeout=1s",  # it is alone: ten seconds would only delay every restart
                 "-volume.max=10000",
                 "-volume.minFreeSpace=1GiB",
                 "-volume.preStopSeconds=0",
