@@ -41,7 +41,9 @@ def masked_file(path: Path, passphrase: str) -> Any:
     if "environment" in data:
         # Of what surrounded the operation, the names are compared that say what was asked for.
         data["environment"] = {
-            key: value for key, value in data["environment"].items() if key.startswith(("pulumi.flag", "exec.", "updatePlan"))
+            key: value
+            for key, value in data["environment"].items()
+            if key.startswith(("pulumi.flag", "exec.", "updatePlan"))
         }
     return _masked(data, secrets)
 
@@ -54,7 +56,9 @@ def _masked(value: Any, secrets: PassphraseSecrets | None) -> Any:
         if set(value) == {"secure"}:
             return {"secure": "CIPHERTEXT"}
         return {
-            key: "MASKED" if key in MASKED_FIELDS and item != {} and not _is_result(key, item) else _masked(item, secrets)
+            key: "MASKED"
+            if key in MASKED_FIELDS and item != {} and not _is_result(key, item)
+            else _masked(item, secrets)
             for key, item in value.items()
         }
     if isinstance(value, list):

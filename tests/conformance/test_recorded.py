@@ -199,7 +199,9 @@ def test_failed_checks_and_creates_are_in_the_output_as_recorded(course: Course)
     with pytest.raises(auto.CommandError) as created:
         stack.up()
 
-    problem = "pulumi-python:dynamic:Resource resource 'room-box': property size value {200} has a problem: must be below 100"
+    problem = (
+        "pulumi-python:dynamic:Resource resource 'room-box': property size value {200} has a problem: must be below 100"
+    )
     assert f"  pulumi-python:dynamic:Resource (room-box):\n    error: {problem}" in str(checked.value)
     assert "box cannot be made" in str(created.value)
     assert "pulumi:pulumi:Stack (jhaas-course-course-one):\n" in str(created.value)
