@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import defaultdict
 from contextvars import ContextVar
@@ -49,19 +50,20 @@ class CourseAuthenticator(GenericOAuthenticator):  # type: ignore[misc] # it has
         """Nobody signs in as the check."""
         return username != CHECK_USER and bool(super().check_blocked_users(username, authentication))
 
-    async def httpfetch(self, url: str, *args: Any, **kwargs: Any) -> Any:
-        """As the original, with the provider's host name; notes where the provider could not be reached."""
+    async def fetch(self, req: Any, label: str = "fetching", parse_json: bool = True, **kwargs: Any) -> Any:  # noqa: ARG002
+        """As the original, with the provider's host name. It notes where the provider could not be reached, and logs
+        no answer's text: a provider in trouble quotes what it was sent."""
         if self.provider_host:
-            kwargs["headers"] = {**kwargs.get("headers", {}), "Host": self.provider_host}
+            req.headers["Host"] = self.provider_host
         try:
-            return await super().httpfetch(url, *args, **kwargs)
-        except HTTPClientError as error:
-            if error.code >= 500:
-                _unreachable.get([]).append(str(error))
+            response = await self.http_client.fetch(req, **kwargs)
+        except (HTTPClientError, OSError) as error:
+            code = error.code if isinstance(error, HTTPClientError) else None
+            if code is None or code >= 500:
+                _unreachable.get([]).append(f"HTTP {code}" if code else type(error).__name__)
+            self.log.error("%s %s failed: %s", req.method, req.url.partition("?")[0], code or type(error).__name__)
             raise
-        except OSError as error:
-            _unreachable.get([]).append(str(error))
-            raise
+        return (json.loads(response.body) if response.body else None) if parse_json else response
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """True: nothing changed, or the provider cannot be asked. False: sign in again. A dict: brought up to date."""

@@ -45,8 +45,7 @@ def program_name(slug: str) -> str:
 
 def reserve_port(layout: Layout, slug: str) -> int:
     """The hub's own port; a hub that runs keeps its port."""
-    state = Supervisor(layout).status().get(program_name(slug))
-    return PortBook(layout).reserve(slug, in_use_by_hub=state is not None and state.pid is not None)
+    return PortBook(layout).reserve(slug, in_use_by_hub=_pid(Supervisor(layout), program_name(slug)) is not None)
 
 
 def put(layout: Layout, config: HubConfig) -> None:
@@ -60,8 +59,14 @@ def put(layout: Layout, config: HubConfig) -> None:
     private_folder(layout.logs)
     with_accounts = isolation() is not Isolation.NONE
     ensure_shared_volumes(layout, spec, AccountBook(layout).groups(spec.slug) if with_accounts else None)
-    write_file(folder / "config.json", serialized(config))
-    Supervisor(layout).set_program(program_name(spec.slug), program(layout, config))
+    text, name, supervisor = serialized(config), program_name(spec.slug), Supervisor(layout)
+    damaged = condition(layout, spec.slug, digest(text)) in ("changed", "without route")
+    write_file(folder / "config.json", text)
+    before = _pid(supervisor, name)
+    supervisor.set_program(name, program(layout, config))
+    if damaged and before is not None and _pid(supervisor, name) == before:
+        # somebody else changed its files: the program is as wanted, but must read and write them again
+        supervisor.restart(name)
     wait_until_answers(layout, config.target, spec.slug)
 
 
@@ -168,6 +173,11 @@ def wait_until_answers(layout: Layout, target: Target, slug: str, seconds: float
                 "and `jhaas services status` for the edge."
             )
         time.sleep(0.1)
+
+
+def _pid(supervisor: Supervisor, name: str) -> int | None:
+    state = supervisor.status().get(name)
+    return state.pid if state else None
 
 
 def _answers(target: Target, slug: str) -> bool:

@@ -8,7 +8,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-
 COURSE_MARK = "JHAAS_HUB"
 """In the environment of each notebook server's launcher (never of the server): the hub's folder. Whatever becomes of
 the hub, its servers can be found and ended."""

@@ -31,12 +31,15 @@ class HubPerson:
         return self._call(method, f"{self.hub_url}hub/api/{path}", f"{self.hub_url}hub/", **kwargs)
 
     def start_server(self, **options: Any) -> None:
-        """Ask for the server, unless it is ready, and wait until it is."""
+        """Ask for the server, unless it is ready, wait until it is, and open it."""
         if self.server_ready():
             return
         answer = self.api("POST", f"users/{quote(self.name)}/server", json=options)
         assert answer.status_code in (201, 202), (answer.status_code, answer.text[:500])
         wait_for(f"server of {self.name}", self.server_ready)
+        # a new server knows nothing of the cookies of the one before
+        page = self.open_server()
+        assert page.status_code == 200, (page.status_code, page.url)
 
     def stop_server(self) -> None:
         """Ask for the end of the server and wait until it is gone."""
@@ -67,6 +70,8 @@ class HubPerson:
     def server_api(self, method: str, path: str, owner: str = "", **kwargs: Any) -> requests.Response:
         """The API of somebody's server, one's own by default."""
         base = self._server(owner)
+        if not self.browser.cookie("_xsrf", base):
+            self.open_server(owner)
         return self._call(method, f"{base}api/{path}", base, **kwargs)
 
     def run_cell(self, code: str, owner: str = "") -> str:

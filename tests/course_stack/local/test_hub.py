@@ -191,7 +191,8 @@ def test_material_is_written_by_leads_and_read_by_participants_a_share_is_everyb
     student.start_server()
     assert teacher.run_cell("open('/mnt/material/sheet.txt', 'w').write('exercise')") == ""
     assert student.run_cell("print(open('/mnt/material/sheet.txt').read())") == "exercise\n"
-    assert "Read-only file system" in student.run_cell("open('/mnt/material/sheet.txt', 'a')")
+    assert "Permission denied" in student.run_cell("open('/mnt/material/sheet.txt', 'a')")
+    assert "Read-only file system" in student.run_cell("open('/mnt/material/mine.txt', 'w')")
     assert student.run_cell("open('/mnt/share/answer.txt', 'w').write('mine')") == ""
     assert teacher.run_cell("open('/mnt/share/answer.txt', 'a').write(' and yours')") == ""
     assert student.run_cell("print(open('/mnt/share/answer.txt').read())") == "mine and yours\n"
@@ -282,7 +283,7 @@ def test_servers_are_found_again_after_the_hub_was_killed(course: DeployedCourse
     hub_process.wait_until_answers(course.machine.layout, course.machine.target, course.spec.slug)
     assert student.server_ready()
     kernels = wait_for("the server", lambda: student.server_api("GET", "kernels").json())
-    assert [one["id"] for one in kernels] == [kernel]
+    assert kernel in [one["id"] for one in kernels]
     student.stop_server()
     assert hub_process.notebook_launchers(course.machine.layout, course.spec.slug) == frozenset()
 
