@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 from automation.audit import Thing
@@ -12,7 +11,7 @@ from course_stack.local.layout import Layout
 from course_stack.local.machine import STATE_BUCKET
 from course_stack.local.supervisor import Supervisor
 from course_stack.names import PREFIX, CourseNames
-from course_stack.target import CREDENTIALS_ENV, Target
+from course_stack.target import Target
 
 HUB = "hub"
 REMAINS = "files, port or processes"
@@ -26,11 +25,9 @@ class LocalReality:
     """A `Reality` of a local target. Its services must run; raises what they raise where they do not."""
 
     def __init__(self, layout: Layout, target: Target) -> None:
-        # Where the connections look for their keys; an operation's process gets the same.
-        os.environ.setdefault(CREDENTIALS_ENV, str(layout.credentials))
         self._layout = layout
-        self._identity = identity.connect(target)
-        self._store = object_store.connect(target)
+        self._identity = identity.connect(target, layout.credentials)
+        self._store = object_store.connect(target, layout.credentials)
 
     def things_of(self, slug: str) -> frozenset[Thing]:
         """By the names that follow from the slug."""

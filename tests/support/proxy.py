@@ -98,7 +98,20 @@ class Proxy:
         once: bool = True,
     ) -> Rule:
         """Add a rule for requests of a method (`*`: any) whose path matches."""
-        rule = Rule(lambda request: method in ("*", request.method) and matches(request.path), moment, act, once)
+        return self.when_request(
+            lambda request: method in ("*", request.method) and matches(request.path), act, moment=moment, once=once
+        )
+
+    def when_request(
+        self,
+        matches: Callable[[Request], bool],
+        act: Act,
+        *,
+        moment: Literal["before", "after"] = "before",
+        once: bool = True,
+    ) -> Rule:
+        """Add a rule for requests that match."""
+        rule = Rule(matches, moment, act, once)
         with self._lock:
             self._rules.append(rule)
         return rule
