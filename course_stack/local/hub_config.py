@@ -170,9 +170,9 @@ def server_arguments() -> list[str]:
     """Arguments of every notebook server.
 
     Kernels talk over sockets in the server's private folder: on TCP, other accounts of this machine could connect, and
-    a kernel's output goes to whoever is connected.
+    a kernel's output goes to whoever is connected. And a server that is told to end does not ask whether it should.
     """
-    return ["--KernelManager.transport=ipc"]
+    return ["--KernelManager.transport=ipc", "--ServerApp.answer_yes=True"]
 
 
 def portal_scopes() -> list[str]:
