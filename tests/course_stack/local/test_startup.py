@@ -1,0 +1,80 @@
+"""What runs before a server: tried in a real shell, with a stand-in for the puller."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from course_stack.local import startup
+from course_stack.local.startup import TROUBLE, wrapped
+from course_stack.spec import GitRepository
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home whose `gitpuller` notes its arguments, and fails for addresses with `gone`."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    puller = tools / "gitpuller"
+    puller.write_text(
+        '#!/bin/sh\nprintf "%s|" "$@" >>~/pulled; case "$1" in *gone*) echo no such place; exit 1;; esac\n'
+    )
+    puller.chmod(0o755)
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def run(home: Path, repositories: list[GitRepository], steps: list[str], server: str = "echo served >~/served") -> int:
+    command = wrapped(["/bin/sh", "-c", server], repositories, steps)
+    environment = {"HOME": str(home), "PATH": f"{home.parent / 'bin'}{os.pathsep}/usr/bin:/bin"}
+    return subprocess.run(command, env=environment, timeout=60, check=False, cwd=home).returncode
+
+
+def test_without_a_start_up_the_command_is_the_server_itself() -> None:
+    assert wrapped(["server", "--port=1"], [], []) == ["server", "--port=1"]
+
+
+def test_material_is_fetched_and_commands_run_in_order_before_the_server(home: Path) -> None:
+    repositories = [
+        GitRepository(url="https://example.org/a/intro"),
+        GitRepository(url="https://example.org/a/data.git", branch="v1", folder="my data/files"),
+    ]
+    assert run(home, repositories, ["echo one >>order", "echo 'two'' x' >>order\necho $HOME >>order"]) == 0
+    assert (home / "pulled").read_text() == (
+        "https://example.org/a/intro||intro|https://example.org/a/data|v1|my data/files|"
+        if repositories[1].url.endswith("/data")
+        else "https://example.org/a/intro||intro|https://example.org/a/data.git|v1|my data/files|"
+    )
+    assert (home / "order").read_text() == f"one\ntwo x\n{home}\n"
+    assert (home / "served").exists()
+    assert not (home / TROUBLE).exists()
+
+
+def test_what_fails_stops_neither_the_rest_nor_the_server_and_is_told_in_the_home(home: Path) -> None:
+    repositories = [GitRepository(url="https://example.org/a/gone")]
+    assert run(home, repositories, ["exit 3", "kill -9 $$", "echo still >done"]) == 0
+    assert (home / "served").exists()
+    assert (home / "done").read_text() == "still\n"
+    told = (home / TROUBLE).read_text()
+    assert "no such place" in told
+    assert "https://example.org/a/gone into gone" in told
+
+
+def test_the_note_about_problems_goes_when_they_are_gone(home: Path) -> None:
+    run(home, [], ["false"])
+    assert (home / TROUBLE).exists()
+    run(home, [], ["true"])
+    assert not (home / TROUBLE).exists()
+
+
+def test_a_command_that_never_ends_keeps_nobody_waiting(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(startup, "WAIT_SECONDS", 1)
+    assert run(home, [], ["echo $$ >pid; exec sleep 600"], "echo served >~/served; kill -9 $(cat ~/pid)") == 0
+    assert (home / "served").exists()
+
+
+def test_the_servers_exit_code_is_kept(home: Path) -> None:
+    assert run(home, [], ["true"], "exit 9") == 9
