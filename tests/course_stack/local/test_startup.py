@@ -44,9 +44,7 @@ def test_material_is_fetched_and_commands_run_in_order_before_the_server(home: P
     ]
     assert run(home, repositories, ["echo one >>order", "echo 'two'' x' >>order\necho $HOME >>order"]) == 0
     assert (home / "pulled").read_text() == (
-        "https://example.org/a/intro||intro|https://example.org/a/data|v1|my data/files|"
-        if repositories[1].url.endswith("/data")
-        else "https://example.org/a/intro||intro|https://example.org/a/data.git|v1|my data/files|"
+        "https://example.org/a/intro||intro|https://example.org/a/data.git|v1|my data/files|"
     )
     assert (home / "order").read_text() == f"one\ntwo x\n{home}\n"
     assert (home / "served").exists()
