@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -79,7 +80,7 @@ class EmbeddedPulumi(PulumiCommand):
         return result
 
     def cancel_running(self) -> None:
-        """Let running steps finish and begin no new ones; operations then end as failed, with lock and state in order."""
+        """Let running steps finish and begin no new ones; operations then end as failed, lock and state in order."""
         with self._lock:
             for cancelled in self._running:
                 cancelled.set()
@@ -258,9 +259,8 @@ def _stack_ls(call: Call, arguments: Arguments) -> None:
         return
     call.out(f"{'NAME':<40}  {'LAST UPDATE':<24}  RESOURCE COUNT")
     for row in rows:
-        call.out(
-            f"{row['name'] + ('*' if row['current'] else ''):<40}  {row.get('lastUpdate', 'n/a'):<24}  {row['resourceCount']}"
-        )
+        name = row["name"] + ("*" if row["current"] else "")
+        call.out(f"{name:<40}  {row.get('lastUpdate', 'n/a'):<24}  {row['resourceCount']}")
 
 
 def _stack_rm(call: Call, arguments: Arguments) -> None:
@@ -337,10 +337,14 @@ def _history_entry(entry: Mapping[str, Any], decrypt: Callable[[str], str] | Non
         "message": entry.get("message", ""),
         "environment": entry.get("environment") or {},
     }
-    config = {}
+    config: dict[str, dict[str, Any]] = {}
     for key, value in (entry.get("config") or {}).items():
         if isinstance(value, dict) and "secure" in value:
-            config[key] = {"value": decrypt(value["secure"]), "secret": True} if decrypt else {"secret": True}
+            config[key] = {"secret": True}
+            # Entries of a work folder that is gone may have been encrypted with another salt.
+            with contextlib.suppress(EngineError):
+                if decrypt:
+                    config[key] = {"value": decrypt(value["secure"]), "secret": True}
         else:
             text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
             config[key] = {"value": text, "secret": False}

@@ -339,11 +339,11 @@ class Deployment:
             self._go_on()
             diff = provider.diff(new, old, new.inputs, goal.ignore_changes, preview=self._preview)
         compared_diff = compared(old.inputs or {}, ignoring(new.inputs, old.inputs or {}, goal.ignore_changes))
-        if diff is None:
-            diff = compared_diff
-        elif diff.changes and not diff.keys:
+        # Only what is known to differ can ask for a replacement: keys that the provider named, or that we compared.
+        diff = with_replace_on_changes(diff if diff is not None else compared_diff, goal.replace_on_changes)
+        if diff.changes and not diff.keys:
             diff = Diff(True, diff.replaces, compared_diff.keys, diff.delete_before_replace, compared_diff.detailed)
-        return with_replace_on_changes(diff, goal.replace_on_changes)
+        return diff
 
     def _provider_changed(self, old: Resource, new: Resource) -> bool:
         if old.provider == new.provider:
@@ -519,7 +519,7 @@ class Deployment:
             self.fail(str(error), old.urn)
 
     def _delete(self, op: str, old: Resource, diff: Diff | None = None, *, keep_as_pending: bool = False) -> None:
-        """Delete the object, unless it is retained. `keep_as_pending`: the state keeps it until its replacement is made."""
+        """Delete the object, unless it is retained. `keep_as_pending`: it stays in the state until it is made again."""
 
         def settle() -> None:
             if keep_as_pending:
@@ -760,9 +760,7 @@ def _drop_dangling(resources: list[Resource]) -> None:
     urns = {resource.urn for resource in resources}
     for resource in resources:
         resource.dependencies = [urn for urn in resource.dependencies if urn in urns]
-        left = {
-            key: [urn for urn in depends if urn in urns] for key, depends in resource.property_dependencies.items()
-        }
+        left = {key: [urn for urn in depends if urn in urns] for key, depends in resource.property_dependencies.items()}
         # As the CLI does after a refresh: properties that depend on nothing are not named until the next update.
         resource.property_dependencies = {key: depends for key, depends in left.items() if depends}
         if resource.deleted_with not in urns:

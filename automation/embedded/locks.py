@@ -55,8 +55,8 @@ class StackLock:
                 holders.append(f"{self._store.address(key)}: {_owner(self._store.get(key))}")
         if holders:
             text = (
-                f"the stack is currently locked by {len(holders)} lock(s). Either wait for the other process(es) to end "
-                "or delete the lock file with `pulumi cancel`."
+                f"the stack is currently locked by {len(holders)} lock(s). Either wait for the other process(es) "
+                "to end or delete the lock file with `pulumi cancel`."
             )
             raise EngineError("\n  ".join((text, *holders)))
 

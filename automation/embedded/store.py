@@ -253,7 +253,7 @@ class S3Store:
 
     def _refusal(self, code: str, error: Exception) -> str:
         if code == "NoSuchBucket":
-            return f"the bucket {self._at.bucket!r} does not exist at {self._where}: create it, or correct PULUMI_BACKEND_URL"
+            return f"the bucket {self._at.bucket!r} does not exist at {self._where}: create it, or name another"
         if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403", "Forbidden", "ExpiredToken"):
             return f"the S3 store {self._where} refused the credentials for bucket {self._at.bucket!r} ({code})"
         return f"the S3 store {self._where} failed: {error}"

@@ -48,6 +48,7 @@ class Course:
     program: Callable[[], None] = programs.room
     passphrase: str = PASSPHRASE
     env: dict[str, str] = field(default_factory=dict)
+    work: str = "work"
 
     @property
     def store(self) -> Path:
@@ -58,7 +59,7 @@ class Course:
         return self.store / ".pulumi" / "stacks" / PROJECT / f"{self.name}.json"
 
     def workspace(self) -> auto.LocalWorkspace:
-        work = self.folder / f"work-{self.engine}"
+        work = self.folder / self.work
         for folder in (self.store, work):
             folder.mkdir(exist_ok=True)
         env = {

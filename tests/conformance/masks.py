@@ -32,7 +32,7 @@ def masked_name(key: str) -> str:
 
 
 def masked_file(path: Path, passphrase: str) -> Any:
-    """The content of an object of the store, secrets decrypted, with everything masked that may differ. Order is kept."""
+    """An object of the store, secrets decrypted, with everything masked that may differ. Order is kept."""
     if path.suffix == ".yaml":
         return path.read_text()
     data = json.loads(path.read_text())

@@ -1,7 +1,8 @@
-"""The programs that the engines are compared on. Dynamic providers are stored by module and name: these must not change."""
+"""The programs that engines are compared on. States name dynamic providers by module and class: neither may change."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,38 @@ class FileProvider(ResourceProvider):
             log.write(f"{what} {props['name']}\n")
 
 
+class MeetingProvider(ResourceProvider):
+    """Makes and deletes one of two only while the other is being made or deleted too."""
+
+    def create(self, props: Properties) -> CreateResult:
+        self._meet(props, "create")
+        return CreateResult(props["name"], props)
+
+    def delete(self, _id: str, props: Properties) -> None:
+        self._meet(props, "delete")
+
+    def _meet(self, props: Properties, what: str) -> None:
+        folder = Path(props["folder"])
+        (folder / f"{what}-{props['name']}").touch()
+        deadline = time.monotonic() + 30
+        while not (folder / f"{what}-{props['other']}").exists():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{props['name']} is alone")
+            time.sleep(0.01)
+
+
+class Meeting(Resource):
+    def __init__(self, name: str, folder: Path, other: str) -> None:
+        super().__init__(MeetingProvider(), name, {"folder": str(folder), "name": name, "other": other})
+
+
+class ComparedFileProvider(FileProvider):
+    """Leaves it to the engine to compare inputs."""
+
+    def diff(self, _id: str, _olds: Properties, _news: Properties) -> DiffResult:
+        return DiffResult()
+
+
 class File(Resource):
     text: pulumi.Output[str]
     name: pulumi.Output[str]
@@ -135,9 +168,10 @@ class File(Resource):
         name: pulumi.Input[str] | None = None,
         first: bool = False,
         note: pulumi.Input[str] | None = None,
+        compared: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         props = {
             "folder": str(folder), "name": name or urn_name, "text": text, "first": first, "note": note, "length": None
         }  # fmt: skip
-        super().__init__(FileProvider(), urn_name, props, opts)
+        super().__init__(ComparedFileProvider() if compared else FileProvider(), urn_name, props, opts)
