@@ -107,6 +107,10 @@ _SIGNS: tuple[tuple[type[OperationFailed], re.Pattern[str], str], ...] = tuple(
             ("PortError", "address already in use", r"port \d+ .{0,40}(taken|in use|used by)"),
             "A network port is taken: {detail}",
         ),
+        # Our own providers' errors are whole sentences, whatever else stands in them.
+        (IdentityProviderFailed, ("IdentityError",), "{detail}."),
+        (ObjectStoreFailed, ("ObjectStoreError",), "{detail}."),
+        (HubFailed, ("HubError", "SupervisorError"), "{detail}."),
         (
             WrongPassphrase,
             ("incorrect passphrase", "passphrase must be set"),
@@ -122,9 +126,6 @@ _SIGNS: tuple[tuple[type[OperationFailed], re.Pattern[str], str], ...] = tuple(
         ),
         (StackLocked, ("currently locked by",), "The stack is locked: {detail}"),
         (StackMissing, ("no stack named .* found",), "There is no such stack: {detail}"),
-        (IdentityProviderFailed, ("IdentityError",), "The identity provider failed: {detail}"),
-        (ObjectStoreFailed, ("ObjectStoreError",), "The object store failed: {detail}"),
-        (HubFailed, ("HubError", "SupervisorError"), "The hub failed: {detail}"),
         (
             CorruptState,
             (

@@ -105,7 +105,7 @@ class StateStore:
     """The stacks of one project. Every method raises `StoreDown`, `WrongCredentials` or `DiskFull` where it applies."""
 
     def __init__(self, objects: Objects, project: str, url: str) -> None:
-        self._objects = objects
+        self.objects = objects
         self._project = project
         self._url = url
 
@@ -119,7 +119,7 @@ class StateStore:
     def names(self) -> list[str]:
         """All stacks of the project, by their keys alone."""
         prefix = f".pulumi/stacks/{self._project}/"
-        keys = (found.key.removeprefix(prefix) for found in self._objects.list(prefix))
+        keys = (found.key.removeprefix(prefix) for found in self.objects.list(prefix))
         return sorted(key.removesuffix(".json") for key in keys if key.endswith(".json") and "/" not in key)
 
     def stacks(self) -> list[StackState | CorruptState]:
@@ -137,7 +137,7 @@ class StateStore:
     def stack(self, name: str) -> StackState | None:
         """One stack; None if there is none. Raises `CorruptState`."""
         key = self._stack_key(name)
-        content = self._objects.get(key)
+        content = self.objects.get(key)
         if content is None:
             return None
         try:
@@ -157,16 +157,14 @@ class StateStore:
     def locks(self, name: str) -> list[Lock]:
         """All locks of a stack."""
         folder = self._lock_folder(name)
-        keys = [
-            f.key for f in self._objects.list(folder) if f.key.endswith(".json") and "/" not in f.key[len(folder) :]
-        ]
+        keys = [f.key for f in self.objects.list(folder) if f.key.endswith(".json") and "/" not in f.key[len(folder) :]]
         return [lock for lock in map(self._lock, keys) if lock is not None]
 
     def all_locks(self) -> dict[str, list[Lock]]:
         """Locks of every stack of the project that has any."""
         root = self._lock_folder("")[:-1]
         keys = [
-            f.key for f in self._objects.list(root) if f.key.endswith(".json") and f.key[len(root) :].count("/") == 1
+            f.key for f in self.objects.list(root) if f.key.endswith(".json") and f.key[len(root) :].count("/") == 1
         ]
         with ThreadPoolExecutor(_PARALLEL) as pool:
             read = list(pool.map(self._lock, keys))
@@ -178,13 +176,13 @@ class StateStore:
 
     def break_lock(self, lock: Lock) -> None:
         """Remove exactly this lock."""
-        self._objects.delete([lock.key])
+        self.objects.delete([lock.key])
 
     def put_markers(self, name: str) -> None:
         """Keep the folders of stacks and of this stack's locks from being empty (see `MARKER`)."""
         for folder in (f".pulumi/stacks/{self._project}/", self._lock_folder(name)):
-            if not any(found.key == folder + MARKER for found in self._objects.list(folder + ".keep/")):
-                self._objects.put(folder + MARKER, b"keeps this folder from being empty\n")
+            if not any(found.key == folder + MARKER for found in self.objects.list(folder + ".keep/")):
+                self.objects.put(folder + MARKER, b"keeps this folder from being empty\n")
 
     def sweep_markers(self, older_than: timedelta = timedelta(hours=1)) -> list[str]:
         """Remove the markers of stacks that are gone; returns their names.
@@ -192,7 +190,7 @@ class StateStore:
         A marker is left while it is young: right after the last delete the store may still list its folder.
         """
         root = self._lock_folder("")[:-1]
-        objects = self._objects.list(root)
+        objects = self.objects.list(root)
         alive = {*self.names(), *(f.key[len(root) :].split("/")[0] for f in objects if f.key.endswith(".json"))}
         border = datetime.now(UTC) - older_than
         swept = {
@@ -200,16 +198,16 @@ class StateStore:
             for f in objects
             if f.key.endswith("/" + MARKER) and f.modified <= border and f.key[len(root) :].split("/")[0] not in alive
         }
-        self._objects.delete(swept)
+        self.objects.delete(swept)
         return sorted(swept.values())
 
     def leftovers(self, name: str) -> list[str]:
         """Keys of a stack beside its state, locks and markers: copies, backups, history, tags."""
-        beside = self._objects.list(f".pulumi/stacks/{self._project}/{name}.")
+        beside = self.objects.list(f".pulumi/stacks/{self._project}/{name}.")
         folders = [
             found.key
             for kind in ("history", "backups")
-            for found in self._objects.list(f".pulumi/{kind}/{self._project}/{name}/")
+            for found in self.objects.list(f".pulumi/{kind}/{self._project}/{name}/")
         ]
         return [*(found.key for found in beside if found.key != self._stack_key(name)), *folders]
 
@@ -218,13 +216,13 @@ class StateStore:
         alive = set(self.names())
         found: dict[str, list[str]] = {}
         folder = f".pulumi/stacks/{self._project}/"
-        for kept in self._objects.list(folder):
+        for kept in self.objects.list(folder):
             name, dot, _ = kept.key.removeprefix(folder).partition(".json.")
             if dot and name not in alive:
                 found.setdefault(name, []).append(kept.key)
         for kind in ("history", "backups"):
             folder = f".pulumi/{kind}/{self._project}/"
-            for kept in self._objects.list(folder):
+            for kept in self.objects.list(folder):
                 name = kept.key.removeprefix(folder).partition("/")[0]
                 if name not in alive:
                     found.setdefault(name, []).append(kept.key)
@@ -233,7 +231,7 @@ class StateStore:
     def remove_leftovers(self, name: str) -> list[str]:
         """Remove what a stack that is gone left behind; returns the keys."""
         keys = self.leftovers(name)
-        self._objects.delete(keys)
+        self.objects.delete(keys)
         return keys
 
     def _stack_key(self, name: str) -> str:
@@ -243,7 +241,7 @@ class StateStore:
         return f".pulumi/locks/organization/{self._project}/{name}/"
 
     def _lock(self, key: str) -> Lock | None:
-        content = self._objects.get(key)
+        content = self.objects.get(key)
         if content is None:
             return None
         try:

@@ -48,6 +48,11 @@ SAID = [
         failures.PortTaken,
         "No port for the hub is free",
     ),
+    (
+        "course_stack.object_store.ObjectStoreError: The store answered AccessDenied",
+        failures.ObjectStoreFailed,
+        "AccessDenied",
+    ),
     (PROVIDER, failures.IdentityProviderFailed, "Canaille at http://127.0.0.1:8011 does not answer"),
     ("course_stack.object_store.ObjectStoreError: bucket refused", failures.ObjectStoreFailed, "bucket refused"),
     ("error: update canceled", failures.Cancelled, "cancelled"),

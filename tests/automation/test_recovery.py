@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,6 +124,23 @@ def test_if_only_the_starter_is_killed_the_tree_ends_itself(site: Site) -> None:
     assert site.files() == {"one": "first", "two": "first"}
 
 
+def test_interrupted_at_the_keyboard_it_ends_in_order(site: Site) -> None:
+    running = start(site, slow={"create one": 2})
+    wait_for(lambda: site.dwells("create one"), "the first file is made")
+    operation = running.operation
+    assert operation is not None
+
+    running.process.send_signal(signal.SIGINT)
+    running.process.communicate()
+
+    assert processes.of_operation(operation) == []
+    assert site.store.locks("course-one") == []
+    state = site.store.stack("course-one")
+    assert state is not None
+    assert state.pending == ()
+    assert site.files() == {"one": "first"}
+
+
 def test_if_only_the_child_is_killed_the_starter_ends_the_tree_and_says_so(site: Site) -> None:
     running = start(site, slow={"create one": 60})
     wait_for(lambda: site.dwells("create one"), "the first file is made")
@@ -145,7 +163,7 @@ def test_a_provider_that_outlives_its_operation_is_ended_before_the_next_begins(
     assert operation is not None
     assert child is not None
     # The child is stopped, so that it cannot end its tree when the starter is gone.
-    os.kill(child, 19)
+    os.kill(child, signal.SIGSTOP)
     running.kill_starter()
     running.process.communicate()
     assert processes.of_operation(operation)
