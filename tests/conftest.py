@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -51,8 +52,14 @@ def machine() -> Iterator[Machine]:
         shutil.rmtree(home)
 
 
+@pytest.fixture
+def short_home() -> Iterator[Layout]:
+    """An empty data folder for one test, at a path short enough for unix sockets."""
+    home = Path(tempfile.mkdtemp(prefix="jhaas-", dir="/var/tmp"))
+    yield Layout(home)
+    shutil.rmtree(home)
+
+
 def free_port() -> int:
     """A port below the range of outgoing connections on which nothing listens now."""
-    import random
-
     return next(port for port in random.sample(range(10000, 20000), 10000) if port_is_free("127.0.0.1", port))

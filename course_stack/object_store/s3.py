@@ -112,13 +112,18 @@ class S3Store:
 
     # --- readiness
 
-    def trouble(self) -> str | None:
-        """None when the store answers and takes our key; else one sentence that says what is wrong."""
+    def trouble(self, bucket: str) -> str | None:
+        """None when the store keeps and returns a small object in this bucket of its own; else one sentence that says
+        what is wrong. A store may list its buckets well before it can read or write."""
+        sent = str(time.time_ns()).encode()
         try:
-            self.bucket_names("")
+            self.ensure_bucket(bucket)
+            with self._doing("keep and return an object"):
+                self._s3.put_object(Bucket=bucket, Key="alive", Body=sent)
+                got = self._s3.get_object(Bucket=bucket, Key="alive")["Body"].read()
         except ObjectStoreError as error:
             return str(error)
-        return None
+        return None if got == sent else f"{self._place} returned another object than it was given: look at its log."
 
     # --- inside
 
@@ -195,6 +200,7 @@ class S3Store:
     def _doing(self, what: str, passing: set[str] | frozenset[str] = frozenset()) -> Iterator[None]:
         """Turn the store's errors into one sentence; error codes in `passing` are no errors."""
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore.exceptions import ConnectionError as UnreachableError
 
         try:
             yield
@@ -209,7 +215,7 @@ class S3Store:
             else:
                 reason = f"{code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(": ")
             raise ObjectStoreError(f"{self._place} did not {what}: {reason}.") from error
-        except HTTPClientError as error:
+        except (UnreachableError, HTTPClientError) as error:
             raise ObjectStoreError(
                 f"{self._place} does not answer, so it did not {what}: start it, or correct its address."
             ) from error

@@ -21,6 +21,7 @@ from course_stack.local.supervisor import Program
 from course_stack.object_store.s3 import S3Store
 from course_stack.target import ObjectStoreTarget
 
+_HEALTH_BUCKET = "health"
 _STATE_USER = "pulumi-state"
 _PARTS = ("master", "volume", "filer")
 
@@ -99,12 +100,10 @@ class Seaweedfs:
                 pass
         except (URLError, OSError) as error:
             return f"{self.address} does not answer ({error})"
-        return self._store().trouble()
+        return self._store().trouble(_HEALTH_BUCKET)
 
     def provision(self) -> None:
         self._store().ensure_bucket(STATE_BUCKET)
-        for path in self._sockets_elsewhere():
-            path.chmod(0o600)
 
     def clean(self) -> None:
         """Remove the sockets that it leaves outside its folder."""
@@ -114,7 +113,7 @@ class Seaweedfs:
     # --- inside
 
     def _sockets_elsewhere(self) -> list[Path]:
-        """gRPC sockets: SeaweedFS puts them into /tmp whatever it is told."""
+        """gRPC sockets: SeaweedFS puts them into /tmp whatever it is told; supervisord's umask keeps them private."""
         ports = self._settings.ports
         named = {
             "s3": ports.s3_grpc,
