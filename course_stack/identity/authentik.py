@@ -202,7 +202,9 @@ class Authentik:
             self._send("POST", _BINDINGS, _BINDINGS, {201}, json=body)
         bindings = self._bindings(application)
         # of several runs at once each keeps the same one
-        keep = min(binding["pk"] for binding in bindings if _admits_only(binding, group))
+        keep = min((binding["pk"] for binding in bindings if _admits_only(binding, group)), default=None)
+        if keep is None:
+            raise IdentityError(f"The binding of {application['slug']} to its group went in between: try again.")
         for binding in bindings:
             if binding["pk"] != keep and binding["policy"] is None:
                 self._delete(f"{_BINDINGS}{binding['pk']}/")
@@ -297,10 +299,11 @@ class Authentik:
 
     def _signing_key(self, existing: Found | None) -> str:
         """The key that the provider has, if it is usable: another one would end everybody's session."""
-        keys = [key for key in self._all(_KEYS, has_key="true") if key["private_key_available"]]
+        keys = list(self._all(_KEYS, has_key="true"))
         if existing and existing["signing_key"] in {key["pk"] for key in keys}:
             return str(existing["signing_key"])
-        own = [key for key in keys if not key["managed"]]  # managed ones belong to Authentik's insides
+        # managed ones belong to the insides of Authentik, which signs with RSA and EC keys only
+        own = [key for key in keys if not key["managed"] and key["key_type"] in ("rsa", "ec")]
         for key in sorted(own, key=lambda key: (key["name"] != PREFERRED_KEY, key["name"])):
             return str(key["pk"])
         raise IdentityError("Authentik has no key pair to sign tokens with: make one there (System, Certificates).")
