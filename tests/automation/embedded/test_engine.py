@@ -330,7 +330,7 @@ def test_several_stacks_are_deployed_at_once(course: Course, folder: Path) -> No
         return lambda: pulumi.export("name", File(name, folder, name).name)
 
     def deploy(name: str) -> None:
-        mine = Course(course.folder, engine="embedded", name=name, program=program(name))
+        mine = Course(course.folder, engine="embedded", name=name, program=program(name), work=f"work-{name}")
         results[name] = auto.Stack.create(name, _with(mine.workspace(), engine)).up()
 
     threads = [threading.Thread(target=deploy, args=(f"course-{n}",)) for n in range(3)]
