@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,20 +18,18 @@ from course_stack.local.machine import MachineSettings, local_target
 from course_stack.local.services.demo import ensure_demo_people
 from course_stack.local.supervisor import Supervisor
 from tests.conftest import Machine, free_port
+from tests.course_stack.object_store.clients import s3_of
 from tests.support.waiting import wait_for
 
 NAMES = ["postgres", "seaweedfs", "traefik", "canaille"]
 
 
 @pytest.fixture
-def layout(monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
+def layout(short_home: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
     """A data folder of its own, since these tests break what they start."""
-    home = Path(tempfile.mkdtemp(prefix="jhaas-", dir="/var/tmp"))
     monkeypatch.setenv("JHAAS_PORT", str(free_port()))
-    layout = Layout(home)
-    yield layout
-    services.down(layout)
-    shutil.rmtree(home)
+    yield short_home
+    services.down(short_home)
 
 
 def states(layout: Layout) -> dict[str, str]:
@@ -92,12 +88,14 @@ def test_life_of_a_machine(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> N
     store = object_store.connect(local_target(layout), layout.credentials)
     store.ensure_bucket("jhaas-life")
     key = store.ensure_key("jhaas-life", ("jhaas-life",))
+    s3_of(local_target(layout).object_store, key).put_object(Bucket="jhaas-life", Key="kept", Body=b"text")
     identity.connect(local_target(layout), layout.credentials).ensure_group("jhaas-life", ["student"])
 
     def everything_is_there() -> None:
         assert states(layout) == dict.fromkeys(NAMES, "ready")
         assert ensure_demo_people(layout) == people
-        assert store.key_works(key, "jhaas-life")
+        client = s3_of(local_target(layout).object_store, key)
+        assert client.get_object(Bucket="jhaas-life", Key="kept")["Body"].read() == b"text"
         provider = identity.connect(local_target(layout), layout.credentials)
         assert provider.group_members("jhaas-life") == {"student"}
 
