@@ -35,21 +35,16 @@ def complain(error: Exception) -> int:
     from course_stack.spec import SpecError
 
     match error:
-        case SpecError():
-            err.print(Text(f"The course spec has {_count(len(error.problems), 'problem')}:", style="bold red"))
-            for problem in error.problems:
-                err.print(Text(f"  {problem}"))
-            return BAD_INPUT
-        case MachineError() | SettingsError():
-            err.print(Text(str(error), style="red"))
+        case SpecError() | MachineError() | SettingsError():
+            err.print(Text(str(error), style="red"), soft_wrap=True)
             return BAD_INPUT
         case OperationFailed() as failure:
-            err.print(Text(str(failure), style="red"))
+            err.print(Text(str(failure), style="red"), soft_wrap=True)
             if failure.log:
-                err.print(Text(f"The whole log: {failure.log}", style="dim"))
+                err.print(Text(f"The whole log: {failure.log}", style="dim"), soft_wrap=True)
             return FAILED
         case Busy() | IdentityError() | ObjectStoreError() | ServiceError() | SupervisorError():
-            err.print(Text(str(error), style="red"))
+            err.print(Text(str(error), style="red"), soft_wrap=True)
             return FAILED
         case _:
             raise error
@@ -58,10 +53,6 @@ def complain(error: Exception) -> int:
 def moment(time: datetime | None) -> str:
     """A point in time in this machine's time zone; nothing for none."""
     return "" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class Checklist:

@@ -9,12 +9,15 @@ from course_stack.local.layout import Layout
 
 def course_stacks() -> CourseStacks:
     """The stacks of the settings in force: state store and engine from the environment, else this machine's own."""
+    from automation.engine import engine_choice
     from automation.settings import StateSettings, check_environment
     from course_stack.local.machine import local_target
 
     check_environment()
+    engine = engine_choice()
     layout = Layout.of_environment()
-    return CourseStacks(StateSettings.load(layout), local_target(layout), layout)
+    target = local_target(layout)
+    return CourseStacks(StateSettings.load(layout), target, layout, engine=engine)
 
 
 def reality() -> LocalReality:
