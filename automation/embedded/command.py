@@ -219,7 +219,7 @@ def _stack_init(call: Call, arguments: Arguments) -> None:
     settings = call.settings(stack)
     secrets = PassphraseSecrets(call.keys, passphrase(call.env), settings.salt)
     call.backend.prepare()
-    with stack.lock().held():
+    with stack.lock().held(call.err):
         if stack.exists():
             raise EngineError(f"stack '{stack.full_name}' already exists")
         checked(secrets)
@@ -270,7 +270,7 @@ def _stack_rm(call: Call, arguments: Arguments) -> None:
         raise EngineError("non-interactive mode requires --yes flag")
     if not stack.exists():
         raise not_found(stack.name)
-    with stack.lock().held():
+    with stack.lock().held(call.err):
         resources = stack.load().get("resources") or []
         only_root = len(resources) == 1 and resources[0].get("type") == STACK_TYPE
         if resources and not only_root and not arguments.flag("force"):
@@ -404,7 +404,7 @@ def _stack_import(call: Call, arguments: Arguments) -> None:
     snapshot.time = snapshot.time or now()
     if source.salt != secrets.salt:
         forget_ciphertexts(snapshot)
-    with stack.lock().held():
+    with stack.lock().held(call.err):
         stack.write(deployment_to_json(snapshot, secrets.crypter.encrypt))
     call.out("Import complete.")
 

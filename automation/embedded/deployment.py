@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from automation.embedded.errors import EngineError
 from automation.embedded.events import Events
@@ -150,6 +150,16 @@ class Deployment:
         qualified = f"{above}${type_}" if above and above != STACK_TYPE else type_
         return f"urn:pulumi:{self._stack}::{self._project}::{qualified}::{name}"
 
+    def wait(self, future: Any) -> Any:
+        """The future's result. The first Ctrl-C meanwhile cancels in order, a second one ends at once."""
+        while True:
+            try:
+                return future.result()
+            except KeyboardInterrupt:
+                if self._cancelled.is_set():
+                    raise
+                self._cancelled.set()
+
     def wait_idle(self) -> None:
         """Wait until every registration that was begun has ended."""
         with self._idle:
@@ -237,8 +247,9 @@ class Deployment:
         """Read every resource, and take over what the providers say."""
         found: dict[int, Resource | None] = {}
         with ThreadPoolExecutor(self._parallel) as pool:
-            for old, new in zip(self._base.resources, pool.map(self._refresh_one, self._base.resources), strict=True):
-                found[id(old)] = new
+            reads = [(old, pool.submit(self._refresh_one, old)) for old in self._base.resources]
+            for old, read in reads:
+                found[id(old)] = self.wait(read)
         if self.stopping:
             return
         resources = [resource for resource in found.values() if resource is not None]
@@ -498,7 +509,7 @@ class Deployment:
                 if self.stopping:
                     return
                 for done in [pool.submit(self._delete_one, resource) for resource in wave]:
-                    done.result()
+                    self.wait(done)
 
     def _delete_one(self, old: Resource) -> None:
         if self.stopping:

@@ -33,6 +33,8 @@ class Journal:
         self._writer = threading.Lock()
         self._version = 0
         self._written = 0
+        self._refused = False
+        """The last write failed in spite of all patience: those after it are tried once, the very last patiently."""
 
     def begin(self, resource: Resource, kind: PendingKind) -> None:
         """Note, before the provider is called, that the call is under way."""
@@ -67,6 +69,7 @@ class Journal:
     def close(self) -> None:
         """Write what was only noted."""
         if self._version > self._written:
+            self._refused = False
             self._flush(self._version)
 
     def snapshot(self) -> Snapshot:
@@ -96,12 +99,18 @@ class Journal:
             with self._lock:
                 version = self._version
                 write = self._save(self._snapshot())
-            for delay in (*_RETRIES, None):
-                try:
-                    write()
-                    break
-                except StoreError:
-                    if delay is None:
-                        raise
-                    time.sleep(delay)
+            self._write(write)
             self._written = version
+
+    def _write(self, write: Callable[[], None]) -> None:
+        for delay in (*(() if self._refused else _RETRIES), None):
+            try:
+                write()
+            except StoreError:
+                if delay is None:
+                    self._refused = True
+                    raise
+                time.sleep(delay)
+            else:
+                self._refused = False
+                return

@@ -8,12 +8,12 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from automation.embedded.errors import EngineError
 from automation.embedded.state import now
-from automation.embedded.store import NotThere, Store
+from automation.embedded.store import NotThere, Store, StoreError
 
 
 def lock_folder(project: str, stack: str) -> str:
@@ -29,8 +29,11 @@ class StackLock:
         self._key = f"{self._folder}/{uuid.uuid4()}.json"
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock; where another process holds it, an `EngineError` with the CLI's words names that one."""
+    def held(self, warn: Callable[[str], None]) -> Iterator[None]:
+        """Hold the lock; where another process holds it, an `EngineError` with the CLI's words names that one.
+
+        A lock that cannot be released is told to `warn`: it must not hide how the work under it ended.
+        """
         self._refuse_if_locked()
         owner = {
             "pid": os.getpid(),
@@ -44,7 +47,13 @@ class StackLock:
             self._refuse_if_locked()
             yield
         finally:
-            self._store.delete(self._key)
+            try:
+                self._store.delete(self._key)
+            except StoreError as error:
+                warn(
+                    f"error: there was a problem deleting the lock at {self._store.address(self._key)}, manual clean "
+                    f"up may be required: {error}"
+                )
 
     def _refuse_if_locked(self) -> None:
         holders = []

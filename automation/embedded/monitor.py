@@ -6,6 +6,7 @@ import math
 import os
 import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
@@ -257,11 +258,12 @@ class EngineServer:
         self._server.stop(1).wait()
 
 
-def run_program(client: str, monitor: str, info: Any, cwd: str) -> str:
-    """Let the language runtime at `client` run the program; what it ended with, empty for success."""
+def run_program(client: str, monitor: str, info: Any, cwd: str, wait: Callable[[Any], Any]) -> str:
+    """Let the language runtime at `client` run the program; what it ended with, empty for success. `wait` takes the
+    future of the answer and gives its result."""
     channel = grpc.insecure_channel(client, options=_GRPC_CHANNEL_OPTIONS)
     try:
-        answer = language_pb2_grpc.LanguageRuntimeStub(channel).Run(
+        future = language_pb2_grpc.LanguageRuntimeStub(channel).Run.future(
             language_pb2.RunRequest(
                 project=info.project,
                 stack=info.stack,
@@ -275,6 +277,7 @@ def run_program(client: str, monitor: str, info: Any, cwd: str) -> str:
                 organization=info.organization,
             )
         )
+        answer = wait(future)
     except grpc.RpcError as error:
         return f"the program's runtime at {client} failed: {error.details()}"
     finally:

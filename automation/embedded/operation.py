@@ -65,7 +65,7 @@ def run_operation(call: Call, arguments: Arguments, kind: str, cancelled: thread
         if not preview:
             if secrets is None and not stack.exists():
                 raise not_found(stack.name)
-            held.enter_context(stack.lock().held())
+            held.enter_context(stack.lock().held(call.err))
         deployment = stack.load()
         _Run(call, arguments, kind, stack, deployment, secrets, cancelled, preview=preview).run()
         if arguments.flag("remove") and not preview:
@@ -209,7 +209,7 @@ class _Run:
         self._server = EngineServer(EngineService(self.events, deployment), threads=self._parallel * 4 + 8)
         self._server.add_monitor(MonitorService(deployment, info, root))
         address = self._server.start()
-        error = run_program(self._arguments.options["client"], address, info, self._call.cwd)
+        error = run_program(self._arguments.options["client"], address, info, self._call.cwd, deployment.wait)
         deployment.wait_idle()
         if error and not deployment.stopping:
             # The program's own words were logged already.

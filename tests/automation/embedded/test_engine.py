@@ -250,6 +250,30 @@ def test_a_killed_engine_leaves_no_provider_and_says_what_was_under_way(course: 
     assert json.loads(course.state.read_text())["checkpoint"]["latest"].get("resources") is None
 
 
+def test_the_first_ctrl_c_lets_the_running_step_finish(course: Course, folder: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(course.folder), str(folder)],
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for((folder / "provider").exists, "the provider is at work")
+        process.send_signal(signal.SIGINT)
+        (folder / "go").touch()
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert "error: update canceled" in stderr
+    assert (folder / "made").exists()
+    latest = json.loads(course.state.read_text())["checkpoint"]["latest"]
+    assert "pending_operations" not in latest
+    assert latest["resources"][-1]["id"] == "id"
+    assert not list(course.store.rglob("locks/**/*.json"))
+
+
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from automation.embedded.errors import EngineError
 from automation.embedded.locks import StackLock, lock_folder, remove_locks
-from automation.embedded.store import FileStore
+from automation.embedded.store import FileStore, StoreError
 
 FOLDER = lock_folder("project", "stack")
 
@@ -25,7 +26,7 @@ def lock(store: FileStore) -> StackLock:
 
 
 def test_a_held_lock_names_its_owner_and_is_gone_afterwards(store: FileStore) -> None:
-    with lock(store).held():
+    with lock(store).held(print):
         (key,) = store.list(FOLDER)
         owner = json.loads(store.get(key))
 
@@ -35,14 +36,14 @@ def test_a_held_lock_names_its_owner_and_is_gone_afterwards(store: FileStore) ->
 
 
 def test_a_second_holder_is_refused_and_told_who_holds_it(store: FileStore) -> None:
-    with lock(store).held():
+    with lock(store).held(print):
         with pytest.raises(EngineError, match=rf"locked by 1 lock\(s\)\.(.|\n)*\(pid {os.getpid()}\) at 20\d\d-.*Z$"):
-            lock(store).held().__enter__()
+            lock(store).held(print).__enter__()
         assert len(store.list(FOLDER)) == 1
 
 
 def test_a_lock_is_released_when_the_work_fails(store: FileStore) -> None:
-    with pytest.raises(ValueError, match="work"), lock(store).held():
+    with pytest.raises(ValueError, match="work"), lock(store).held(print):
         raise ValueError("work")
 
     assert store.list(FOLDER) == []
@@ -62,7 +63,7 @@ def test_of_two_that_start_at_once_none_works_beside_the_other(store: FileStore)
 
     store.put = with_another  # type: ignore[method-assign]
     with pytest.raises(EngineError, match=r"created by u@h \(pid 1\) at 2026-01-01T00:00:00Z"):
-        first.held().__enter__()
+        first.held(print).__enter__()
 
     assert store.list(FOLDER) == [f"{FOLDER}/other.json"]
 
@@ -70,7 +71,7 @@ def test_of_two_that_start_at_once_none_works_beside_the_other(store: FileStore)
 def test_markers_of_empty_folders_are_no_locks(store: FileStore) -> None:
     store.put(f"{FOLDER}/.keep/keep", b"")
 
-    with lock(store).held():
+    with lock(store).held(print):
         assert len(store.list(FOLDER)) == 1
 
 
@@ -78,7 +79,22 @@ def test_a_lock_that_cannot_be_read_still_locks(store: FileStore) -> None:
     store.put(f"{FOLDER}/broken.json", b"")
 
     with pytest.raises(EngineError, match="a lock that cannot be read"):
-        lock(store).held().__enter__()
+        lock(store).held(print).__enter__()
     remove_locks(store, "project", "stack")
-    with lock(store).held():
+    with lock(store).held(print):
         pass
+
+
+def test_a_lock_that_cannot_be_released_does_not_hide_how_the_work_ended(store: FileStore) -> None:
+    def refuse(_key: str) -> None:
+        raise StoreError("the store is down")
+
+    warnings: list[str] = []
+    store.delete = refuse  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="work"), lock(store).held(warnings.append):
+        raise ValueError("work")
+
+    (warning,) = warnings
+    assert re.search(
+        r"problem deleting the lock at file://.*\.json.*clean up may be required: the store is down", warning
+    )
