@@ -90,7 +90,6 @@ def operation_environment(operation: str, environ: Mapping[str, str] = os.enviro
         **kept,
         "PATH": os.pathsep.join(dict.fromkeys(search)),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(modules)),
-        "PYTHONDONTWRITEBYTECODE": environ.get("PYTHONDONTWRITEBYTECODE", ""),
         processes.OPERATION_ENV: operation,
     }
 
@@ -131,7 +130,19 @@ def engine_environment(settings: StateSettings, folder: Path) -> dict[str, str]:
 # Nothing that holds a secret itself (so no AWS_SECRET_ACCESS_KEY and no JHAAS_STATE_…).
 _KEPT = frozenset(
     (
-        *("HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "SHELL", "VIRTUAL_ENV", "KUBECONFIG", "PULUMI_HOME"),
+        *(
+            "HOME",
+            "USER",
+            "LOGNAME",
+            "LANG",
+            "TZ",
+            "TMPDIR",
+            "SHELL",
+            "VIRTUAL_ENV",
+            "KUBECONFIG",
+            "PULUMI_HOME",
+            "PYTHONDONTWRITEBYTECODE",
+        ),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "KUBERNETES_SERVICE_HOST"),
         *("KUBERNETES_SERVICE_PORT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
         *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"),

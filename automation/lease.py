@@ -72,7 +72,7 @@ class Lease(Protocol):
         ...
 
     def renew(self) -> None:
-        """Raises `LeaseLost` if it is no longer ours."""
+        """Raises `LeaseLost` if it is no longer ours. Must not block for long: what is not renewed in time ends."""
         ...
 
     def release(self) -> None:
@@ -105,28 +105,21 @@ class FileLeases:
 
     def acquire(self, slug: str, kind: OperationKind, operation: str) -> FileLease:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark = ProcessMark.of(os.getpid())
+        assert mark is not None, "this process lives"
         lock = self._lock(slug)
         if lock is None:
             raise Busy(slug, self._settled_holder(slug))
-        mark = ProcessMark.of(os.getpid())
-        assert mark is not None, "this process lives"
-        holder = Holder(operation, kind, slug, datetime.now(UTC), getpass.getuser(), mark)
         before = self._read(slug)
-        predecessors = () if before is None else (before.holder.operation, *before.predecessors)
-        lease = FileLease(
-            self._path(slug, "json"), self._path(slug, "lock"), lock, _Record(holder, predecessors), self._lifetime
-        )
+        holder = Holder(operation, kind, slug, datetime.now(UTC), getpass.getuser(), mark)
+        record = _Record(holder, before.operations if before else ())
+        lease = FileLease(self._path(slug, "json"), self._path(slug, "lock"), lock, record, self._lifetime)
         lease.write()
         return lease
 
     def holder(self, slug: str) -> Holder | None:
-        if not self._path(slug, "lock").exists():
-            return None
-        lock = self._lock(slug)
-        if lock is not None:
-            os.close(lock)
-            return None
-        return self._settled_holder(slug)
+        record = self._read(slug)
+        return record.holder if record and record.holder and record.holder.process.alive() else None
 
     def _lock(self, slug: str) -> int | None:
         """A descriptor that holds the lock; None if somebody else holds it."""
@@ -148,9 +141,8 @@ class FileLeases:
     def _settled_holder(self, slug: str) -> Holder | None:
         """The holder's record; it is written right after the lock, so a look in between waits for a moment."""
         for _ in range(20):
-            record = self._read(slug)
-            if record is not None and record.holder.process.alive():
-                return record.holder
+            if (holder := self.holder(slug)) is not None:
+                return holder
             time.sleep(0.01)
         return None
 
@@ -166,8 +158,14 @@ class FileLeases:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    holder: Holder
+    holder: Holder | None
+    """None once the lease was released before its predecessors were proven dead."""
     predecessors: tuple[str, ...]
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """All operations of which something may live."""
+        return (self.holder.operation, *self.predecessors) if self.holder else self.predecessors
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), default=datetime.isoformat, indent=1)
@@ -176,9 +174,10 @@ class _Record:
     def from_json(cls, text: str) -> _Record:
         content = json.loads(text)
         holder = content["holder"]
-        holder["since"] = datetime.fromisoformat(holder["since"])
-        holder["process"] = ProcessMark(**holder["process"])
-        return cls(Holder(**holder), tuple(content["predecessors"]))
+        if holder is not None:
+            since, process = datetime.fromisoformat(holder["since"]), ProcessMark(**holder["process"])
+            holder = Holder(**{**holder, "since": since, "process": process})
+        return cls(holder, tuple(content["predecessors"]))
 
 
 class FileLease:
@@ -193,6 +192,7 @@ class FileLease:
 
     @property
     def holder(self) -> Holder:
+        assert self._record.holder is not None, "a lease that was released has no holder"
         return self._record.holder
 
     @property
@@ -219,7 +219,10 @@ class FileLease:
     def release(self) -> None:
         if self._descriptor is None:
             return
-        if not self._record.predecessors:
+        if self._record.predecessors:
+            self._record = _Record(None, self._record.predecessors)
+            self.write()
+        else:
             self._record_path.unlink(missing_ok=True)
             self._lock_path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):

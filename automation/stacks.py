@@ -6,6 +6,7 @@ import contextlib
 import json
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -153,8 +154,18 @@ class CourseStacks:
             lease.release()
 
     def sweep(self, older_than: timedelta = timedelta(hours=1)) -> Sequence[str]:
-        """Remove the markers that destroyed stacks left in the store (see `automation.state.MARKER`)."""
-        return self._store().sweep_markers(older_than)
+        """Remove what may be left when all is over: markers of destroyed stacks in the store (see
+        `automation.state.MARKER`), and work folders of dead operations of this machine. Returns their names."""
+        border = time.time() - older_than.total_seconds()
+        work = self._layout.operations / "work"
+        dead = [
+            folder
+            for folder in (work.iterdir() if work.is_dir() else ())
+            if folder.stat().st_mtime <= border and not processes.of_operation(folder.name)
+        ]
+        for folder in dead:
+            shutil.rmtree(folder, ignore_errors=True)
+        return [*self._store().sweep_markers(older_than), *(folder.name for folder in dead)]
 
     def cancel(self, slug: str) -> bool:
         """Ask the operation that this process runs on the course to stop; False if there is none.
@@ -223,21 +234,22 @@ class CourseStacks:
             timing=self._timing,
         )
         environment = {CREDENTIALS_ENV: str(self._layout.credentials), **operation_environment(operation)}
-        with log.open("ab") as log_file:
-            log.chmod(0o600)
-            child = _Child(job, environment, log_file, lease)
-            if lease is not None:
-                self._running[slug] = child
-            try:
+        try:
+            with log.open("ab") as log_file:
+                log.chmod(0o600)
+                child = _Child(job, environment, log_file, lease)
+                if lease is not None:
+                    self._running[slug] = child
                 return job, child.run(on_event)
-            except OperationFailed as failure:
-                failure.operation, failure.log = operation, str(log)
-                raise
-            finally:
-                self._running.pop(slug, None) if lease is not None else None
-                # The child has ended; whatever it could not end itself (it may have been killed) ends here.
-                processes.kill_operation(operation)
-                shutil.rmtree(folder, ignore_errors=True)
+        except OperationFailed as failure:
+            failure.operation, failure.log = operation, str(log)
+            raise
+        finally:
+            if lease is not None:
+                self._running.pop(slug, None)
+            # The child has ended; whatever it could not end itself (it may have been killed) ends here.
+            processes.kill_operation(operation)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _folder(self, operation: str) -> Path:
         return self._layout.operations / "work" / operation
@@ -269,10 +281,10 @@ class _Child:
             # A terminal's Ctrl-C reaches us only; we cancel in steps.
             start_new_session=True,
         )
+        self._send(job.to_line())
 
     def run(self, on_event: OnEvent | None) -> dict[str, Any]:
         """Until the child has ended. Raises the failure that it told."""
-        self._send(self._job.to_line())
         renewing = threading.Thread(target=self._watch, name=f"lease of {self._job.slug}", daemon=True)
         renewing.start()
         interrupt: KeyboardInterrupt | None = None
@@ -306,14 +318,24 @@ class _Child:
         if finished is not None and finished.failure is not None:
             raise by_name(finished.failure)(finished.message)
         if finished is None or result is None:
-            raise self._failure or Died(
-                f"The process of operation {self._job.operation} was killed from outside "
-                f"(exit {self._process.returncode}). Nothing is lost: run it again."
-            )
+            raise self._failure or self._death()
         return result
 
     def cancel(self) -> None:
+        """Ask the child to stop."""
         self._send(b"cancel\n")
+
+    def _death(self) -> OperationFailed:
+        number = -self._process.returncode
+        if number > 0:
+            return Died(
+                f"The process of operation {self._job.operation} was killed from outside "
+                f"({signal.Signals(number).name}). Nothing is lost: run it again."
+            )
+        return OperationFailed(
+            f"The process of operation {self._job.operation} ended without a result; the end of its log says why "
+            f"({self._log.name})."
+        )
 
     def _watch(self) -> None:
         """Renew the lease and say so to the child; kill the child's tree if it does not end in its time."""

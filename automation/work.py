@@ -65,8 +65,9 @@ def run(job: Job, teller: Teller, control: Control) -> dict[str, Any]:
     try:
         getattr(operation, job.kind)()
     except CommandError as error:
-        teller.log(str(error))
-        raise classify([*watcher.errors, *diagnostics(error)], str(error)) from error
+        said = diagnostics(error)
+        teller.log("\n".join(said))
+        raise classify([*watcher.errors, *said], str(error)) from error
     return {
         "changes": watcher.changes,
         "outputs": watcher.outputs,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,7 +189,7 @@ def adopt_half_made(deployment: dict[str, Any]) -> list[str]:
     return adopted
 
 
-def diagnostics(error: Exception) -> Iterable[str]:
+def diagnostics(error: Exception) -> list[str]:
     """What a failed command said on its error output (the Automation API puts it into the exception's text)."""
     text = str(error)
     found = re.search(r"^ stderr: (.*)", text, re.MULTILINE | re.DOTALL)

@@ -76,7 +76,7 @@ def test_who_follows_a_killed_holder_learns_its_operation_until_that_is_settled(
     follower.release()  # without having settled it
 
     third = FileLeases(tmp_path).acquire("physics", "update", "third")
-    assert third.predecessors == ("second", "killed")
+    assert third.predecessors == ("killed",)
     third.settle()
     third.release()
     assert FileLeases(tmp_path).acquire("physics", "update", "fourth").predecessors == ()

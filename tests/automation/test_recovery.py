@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -172,6 +172,19 @@ def test_a_provider_that_outlives_its_operation_is_ended_before_the_next_begins(
 
     assert processes.of_operation(operation) == []
     assert site.files() == {"one": "first", "two": "first"}
+
+
+def test_sweeping_removes_work_folders_of_dead_operations_only(site: Site) -> None:
+    dead = interrupt(site, "create one")
+    running = start(site, slow={"create two": 60})
+    wait_for(lambda: site.dwells("create two"), "the second file is made")
+    (site.layout.operations / "work" / dead).mkdir(exist_ok=True)
+
+    assert site.stacks().sweep(timedelta()) == [dead]
+
+    assert site.work_folders() == [running.operation]
+    running.kill_everything()
+    running.wait()
 
 
 def test_a_stack_whose_init_was_killed_is_made_by_the_next(site: Site) -> None:

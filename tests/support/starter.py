@@ -70,8 +70,8 @@ class Started:
             record = json.loads((self._home / "operations" / "leases" / f"{self._slug}.json").read_text())
         except (FileNotFoundError, ValueError):
             return None
-        operation: str = record["holder"]["operation"]
-        return operation if record["holder"]["process"]["pid"] == self.process.pid else None
+        holder = record["holder"]
+        return holder["operation"] if holder and holder["process"]["pid"] == self.process.pid else None
 
     @property
     def child(self) -> int | None:
