@@ -85,6 +85,15 @@ def ensure_shared_volumes(layout: Layout, spec: CourseSpec, groups: CourseGroups
             folder.chmod(0o2775 if volume.kind == "material" else 0o2770)
 
 
+def link_shared_volumes(layout: Layout, spec: CourseSpec, home: Path) -> None:
+    """Where a notebook has no view of its own in which volumes stand at their mount paths, links in its home lead to
+    them. What already has the name stays."""
+    for volume in spec.shared_volumes:
+        link = home / volume.name
+        if not link.is_symlink() and not link.exists():
+            link.symlink_to(layout.shared(spec.slug) / volume.name)
+
+
 def _homes_folder(layout: Layout, slug: str) -> Path:
     private_folder(layout.homes(slug).parent, 0o711)
     return private_folder(layout.homes(slug), 0o711)

@@ -22,10 +22,13 @@ import ctypes
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 import traceback
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -103,6 +106,26 @@ class Plan:
 
 def run(plan: Plan) -> int:
     """Start the plan's command and stay in front of it; its exit code (128 + signal where one ended it)."""
+    with _runtime_folder(plan) as folder:
+        return _run(replace(plan, environment={**plan.environment, "JUPYTER_RUNTIME_DIR": folder}))
+
+
+@contextlib.contextmanager
+def _runtime_folder(plan: Plan) -> Iterator[str]:
+    """Where the sockets of kernels lie: short, since a socket's path has 107 characters at most."""
+    if plan.private:
+        yield "/tmp/jupyter"  # noqa: S108 (the server's own /tmp)
+        return
+    folder = tempfile.mkdtemp(prefix="jupyter-")
+    try:
+        if plan.uid is not None and plan.gid is not None:
+            os.chown(folder, plan.uid, plan.gid)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(plan: Plan) -> int:
     failed, report = os.pipe()
     if plan.private:
         _check(_libc.unshare(_CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWPID), "new namespaces")

@@ -18,7 +18,7 @@ from tornado import web
 from traitlets import Instance, Unicode
 
 from course_stack.local.accounts import AccountBook
-from course_stack.local.homes import HomeOwner, ensure_home, safe_name
+from course_stack.local.homes import HomeOwner, ensure_home, link_shared_volumes, safe_name
 from course_stack.local.isolation import SANDBOX, Isolation, python_folders
 from course_stack.local.layout import Layout
 from course_stack.local.processes import COURSE_MARK, start_time
@@ -127,11 +127,13 @@ class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has
         groups = book.groups(slug) if with_account else None
         seen_home = HOME_PATH if private else str(home)
         account = safe_name(self.user.name)
+        if not private:
+            link_shared_volumes(layout, self.spec, home)
         root = layout.hub(slug) / "root"
         root.mkdir(mode=0o700, exist_ok=True)
         return Plan(
             command=tuple(wrapped(command, self.spec.git_repositories, self.spec.start_commands)),
-            environment={**environment, **self._own_variables(seen_home, account, private=private)},
+            environment={**environment, **self._own_variables(seen_home, account)},
             home=Volume(str(home), HOME_PATH, read_only=False),
             log=SERVER_LOG,
             private=private,
@@ -161,7 +163,7 @@ class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has
     def _leads(self) -> frozenset[str]:
         return frozenset(self.spec.leads)
 
-    def _own_variables(self, home: str, account: str, *, private: bool) -> dict[str, str]:
+    def _own_variables(self, home: str, account: str) -> dict[str, str]:
         return {
             "HOME": home,
             "USER": account,
@@ -170,8 +172,6 @@ class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has
             "PATH": os.pathsep.join(
                 [str(Path(sys.prefix) / "bin"), f"{home}/.local/bin", "/usr/local/bin", "/usr/bin", "/bin"]
             ),
-            # sockets of kernels: short paths, gone with the server
-            **({"JUPYTER_RUNTIME_DIR": "/tmp/jupyter"} if private else {}),  # noqa: S108 (the server's own /tmp)
         }
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from course_stack.local import hub_config, hub_process, processes
+from course_stack.local import hub_config, hub_process, processes, services
 from course_stack.local.hub import LocalHubProvider
 from course_stack.local.isolation import Isolation, isolation
 from course_stack.local.supervisor import Supervisor
@@ -286,6 +286,24 @@ def test_servers_are_found_again_after_the_hub_was_killed(course: DeployedCourse
     assert kernel in [one["id"] for one in kernels]
     student.stop_server()
     assert hub_process.notebook_launchers(course.machine.layout, course.spec.slug) == frozenset()
+
+
+def test_servers_are_found_again_after_supervisord_and_everything_below_it_was_killed(course: DeployedCourse) -> None:
+    """As after a crash of the machine, but for the notebooks, which nobody killed."""
+    layout, target, slug = course.machine.layout, course.machine.target, course.spec.slug
+    student = course.signed_in("student")
+    student.start_server()
+    kernel = student.server_api("POST", "kernels", json={"name": "python3"}).json()["id"]
+    supervisor = Supervisor(layout)
+    hub = supervisor.status()[hub_process.program_name(slug)].pid
+    assert hub
+    for pid in (int((layout.supervisor / "supervisord.pid").read_text()), hub):
+        os.kill(pid, signal.SIGKILL)
+    wait_for("the end of supervisord", lambda: not supervisor.running())
+    services.up(layout)
+    hub_process.wait_until_answers(layout, target, slug)
+    assert student.server_ready()
+    assert kernel in [one["id"] for one in student.server_api("GET", "kernels").json()]
 
 
 def test_an_update_without_a_change_restarts_nothing_and_a_change_keeps_servers(

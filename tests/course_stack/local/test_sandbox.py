@@ -226,6 +226,18 @@ def test_without_a_private_view_an_account_of_its_own_still_protects_the_rest(co
     assert "SECRET" not in course.output()
 
 
+def test_without_a_private_view_kernels_have_a_short_private_folder_that_goes_with_the_server(course: Course) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs accounts")
+    code = "echo $JUPYTER_RUNTIME_DIR; stat -c '%a %u' $JUPYTER_RUNTIME_DIR; touch $JUPYTER_RUNTIME_DIR/socket"
+    with course.running(replace(course.plan, private=False, command=("/bin/sh", "-c", code))) as launcher:
+        assert launcher.wait(60) == 0
+    folder, mode = course.output().splitlines()
+    assert mode == f"700 {UID}"
+    assert len(folder) < 40
+    assert not Path(folder).exists()
+
+
 @private_only
 def test_the_system_is_read_only_and_becoming_root_is_impossible(course: Course) -> None:
     seen = course.run(
