@@ -12,7 +12,6 @@ from portal.cli.screen import complain
 
 app = typer.Typer(
     name="jhaas",
-    help="JupyterHub as a Service: one JupyterHub per course, created and destroyed on time.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -22,6 +21,14 @@ app.add_typer(course.app, name="course")
 app.command(name="audit")(audit.audit)
 app.command(name="schema")(schema.schema)
 app.command(name="demo")(demo.demo)
+
+
+@app.callback()
+def before_any_command() -> None:
+    """JupyterHub as a Service: one JupyterHub per course, created and destroyed on time."""
+    from automation.settings import check_environment
+
+    check_environment()
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def test_a_missing_spec_file_is_bad_input(tmp_path: Path) -> None:
 
 
 def test_an_unknown_setting_stops_the_start_and_names_the_nearest(tmp_path: Path) -> None:
-    outcome = jhaas("course", "list", JHAAS_HOME=str(tmp_path), JHAAS_PASSFRASE="x")
+    outcome = jhaas("services", "up", JHAAS_HOME=str(tmp_path / "home"), JHAAS_PASSFRASE="x")
     assert outcome.returncode == 2
     assert "JHAAS_PASSFRASE" in outcome.stderr
 
