@@ -144,9 +144,14 @@ def logs(
 
 
 @app.command()
-def unlock(slug: Slug) -> None:
+def unlock(
+    slug: Slug,
+    force: Annotated[
+        bool, typer.Option("--force", help="Break it although its owner may live: two writers destroy the state.")
+    ] = False,
+) -> None:
     """Break the lock of an operation that is proven dead. One that may live is refused, and named."""
-    broken = course_stacks().unlock(slug)
+    broken = course_stacks().unlock(slug, force=force)
     for lock in broken:
         out.print(f"Broke the lock of {lock}.", markup=False)
     if not broken:
