@@ -200,17 +200,20 @@ class Authentik:
         if not any(_admits_only(binding, group) for binding in self._bindings(application)):
             body = {"target": application["pk"], "group": group["pk"], "order": 0, "enabled": True, "negate": False}
             self._send("POST", _BINDINGS, _BINDINGS, {201}, json=body)
-        bindings = self._bindings(application)
-        # of several runs at once each keeps the same one
-        keep = min((binding["pk"] for binding in bindings if _admits_only(binding, group)), default=None)
-        if keep is None:
-            raise IdentityError(f"The binding of {application['slug']} to its group went in between: try again.")
-        for binding in bindings:
-            if binding["pk"] != keep and binding["policy"] is None:
+        while superfluous := self._superfluous(application, group):
+            for binding in superfluous:
                 self._delete(f"{_BINDINGS}{binding['pk']}/")
 
+    def _superfluous(self, application: Found, group: Found) -> list[Found]:
+        bindings = self._bindings(application)
+        good = [binding["pk"] for binding in bindings if _admits_only(binding, group)]
+        if not good:
+            raise IdentityError(f"The binding of {application['slug']} to its group went in between: try again.")
+        # of several runs at once each keeps the same one
+        return [binding for binding in bindings if binding["policy"] is None and binding["pk"] != min(good)]
+
     def _bindings(self, application: Found) -> list[Found]:
-        return list(self._all(_BINDINGS, target=application["pbm_uuid"]))
+        return self._all(_BINDINGS, target=application["pbm_uuid"])
 
     def _providers(self, name: str) -> list[Found]:
         """Those that have the name as their client id or as their name, the former first."""
@@ -299,7 +302,7 @@ class Authentik:
 
     def _signing_key(self, existing: Found | None) -> str:
         """The key that the provider has, if it is usable: another one would end everybody's session."""
-        keys = list(self._all(_KEYS, has_key="true"))
+        keys = self._all(_KEYS, has_key="true")
         if existing and existing["signing_key"] in {key["pk"] for key in keys}:
             return str(existing["signing_key"])
         # managed ones belong to the insides of Authentik, which signs with RSA and EC keys only
@@ -336,14 +339,20 @@ class Authentik:
     def _delete(self, address: str) -> None:
         self._send("DELETE", address, address, {204, 404})
 
-    def _all(self, path: str, **filters: str) -> Iterator[Found]:
+    def _all(self, path: str, **filters: str) -> list[Found]:
         """Every object, page by page, in an order that is the same for each page."""
+        found: list[Found] = []
         page = 1
         while page:
             query = {"page": str(page), "page_size": str(_PAGE), "ordering": "pk", **filters}
-            answer = self._send("GET", path, path, {200}, params=query).json()
-            yield from answer["results"]
+            response = self._send("GET", path, path, {200} if page == 1 else {200, 404}, params=query)
+            if response.status_code == 404:  # something was deleted, and the rest moved to the pages before
+                found, page = [], 1
+                continue
+            answer = response.json()
+            found += answer["results"]
             page = int(answer["pagination"]["next"])
+        return found
 
     @cached_property
     def _http(self) -> httpx.Client:

@@ -523,6 +523,20 @@ def test_every_kind_of_leftover_is_listed_across_pages(server: AuthentikDouble, 
     assert provider.client_names("jhaas-c3") == {"jhaas-c3"}
 
 
+def test_a_list_that_becomes_shorter_while_it_is_read_is_read_anew(
+    server: AuthentikDouble, provider: Authentik
+) -> None:
+    groups = [server.add_group(f"jhaas-g{number}") for number in range(3)]
+    last_page = max(groups, key=lambda group: str(group["pk"]))
+
+    def delete_meanwhile(method: str, address: str) -> None:
+        if "page=2" in address and last_page in server.rows[GROUPS]:
+            server.rows[GROUPS].remove(last_page)
+
+    server.hook = delete_meanwhile
+    assert provider.group_names("jhaas-") == {group["name"] for group in groups if group is not last_page}
+
+
 def test_an_account_without_superuser_finds_a_leftover_by_its_name(
     server: AuthentikDouble, provider: Authentik
 ) -> None:
