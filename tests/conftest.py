@@ -11,12 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from course_stack.local import services
 from course_stack.local.layout import Layout
 from course_stack.local.machine import local_target, port_is_free
 from course_stack.local.services.demo import DemoPerson, ensure_demo_people
 from course_stack.target import CREDENTIALS_ENV, Target
+
+
+# no property is about how long an example takes: a busy machine is no failure
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @dataclass(frozen=True)
