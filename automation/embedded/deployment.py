@@ -297,8 +297,7 @@ class Deployment:
         if old is not None and old.external:
             raise EngineError(f"{new.urn} was only read before: taking over such resources needs the pulumi CLI")
         provider = self._provider(goal.provider)
-        again = new.urn in self._gone or (old is not None and old.pending_replacement and not old.outputs)
-        before = None if again else old
+        before = None if new.urn in self._gone else old
         inputs = ignoring(goal.inputs, before.inputs or {}, goal.ignore_changes) if before else goal.inputs
         self._check(provider, new, before.inputs if before else None, inputs)
         diff = self._diff(provider, goal, before, new) if before else None

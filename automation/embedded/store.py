@@ -48,8 +48,22 @@ class Store(Protocol):
         ...
 
 
+_OTHER_FORMS = (
+    "PULUMI_DIY_BACKEND_GZIP",
+    "PULUMI_DIY_BACKEND_ZSTD",
+    "PULUMI_DIY_BACKEND_RETAIN_CHECKPOINTS",
+    "PULUMI_DIY_BACKEND_LEGACY_LAYOUT",
+    "PULUMI_SELF_MANAGED_STATE_GZIP",
+    "PULUMI_RETAIN_CHECKPOINTS",
+)
+"""Variables that make the CLI write another kind of store: ignoring them would hide stacks from one of the two."""
+
+
 def open_store(env: Mapping[str, str]) -> Store:
     """The store of `PULUMI_BACKEND_URL`; an address of another form is an `EngineError`."""
+    for name in _OTHER_FORMS:
+        if env.get(name, "").lower() in ("1", "true", "yes"):
+            raise Unsupported(f"the setting {name}")
     url = env.get("PULUMI_BACKEND_URL", "")
     scheme = url.partition("://")[0]
     if scheme == "file":

@@ -97,6 +97,11 @@ def test_a_wrong_address_is_one_clear_error(url: str, error: type[EngineError], 
         open_store({"PULUMI_BACKEND_URL": url})
 
 
+def test_settings_for_another_kind_of_store_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="PULUMI_DIY_BACKEND_GZIP"):
+        open_store({"PULUMI_BACKEND_URL": f"file://{tmp_path}", "PULUMI_DIY_BACKEND_GZIP": "true"})
+
+
 def test_a_missing_bucket_is_named(s3: S3) -> None:
     store = open_store({**s3.env("x"), "PULUMI_BACKEND_URL": s3.url("x", bucket="no-such-bucket")})
 
