@@ -19,7 +19,6 @@ from course_stack.local.machine import local_target, port_is_free
 from course_stack.local.services.demo import DemoPerson, ensure_demo_people
 from course_stack.target import CREDENTIALS_ENV, Target
 
-
 # no property is about how long an example takes: a busy machine is no failure
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
