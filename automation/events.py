@@ -93,6 +93,23 @@ def to_json(event: Event) -> str:
     return json.dumps({"type": event.type, **dataclasses.asdict(event)}, ensure_ascii=False)
 
 
+def in_words(event: Event) -> str:
+    """The event as a line for people; empty for those that only tell what the engine's own lines tell already."""
+    match event:
+        case Started():
+            return f"operation {event.operation}: {event.kind} of {event.slug}, by the {event.engine}"
+        case LogLine():
+            return event.text
+        case Warned():
+            return f"warning: {event.text}"
+        case Finished(failure=None):
+            counts = ", ".join(f"{count} {what}" for what, count in event.changes.items())
+            return f"done in {event.seconds:g} s: {counts or 'nothing to do'}"
+        case Finished():
+            return f"failed after {event.seconds:g} s ({event.failure}): {event.message}"
+    return ""
+
+
 def from_json(line: str) -> Event:
     """The event of one line. Raises `ValueError` for a line that is none."""
     try:

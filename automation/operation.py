@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from automation import processes
-from automation.events import Event, Finished, LogLine, OperationKind, to_json
+from automation.events import Event, Finished, OperationKind, in_words, to_json
 from automation.failures import Cancelled, DeadlinePassed, LeaseLost, OperationFailed, classify
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class Teller:
         self._lock = threading.Lock()
 
     def event(self, event: Event) -> None:
-        line = self._masked(to_json(event))
-        self.log(event.text if isinstance(event, LogLine) else line)
-        self.send(line)
+        if text := in_words(event):
+            self.log(text)
+        self.send(self._masked(to_json(event)))
 
     def send(self, line: str) -> None:
         rest = line.encode() + b"\n"
