@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,28 +12,18 @@ from automation.failures import IdentityProviderFailed, ObjectStoreFailed, Opera
 from automation.reality import LocalReality
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks
-from course_stack.spec import CourseSpec, load_spec
 from course_stack.target import Target
+from tests.automation.conftest import example_course
 from tests.conftest import Machine
 
 pytestmark = pytest.mark.machine
-EXAMPLE = Path(__file__).parents[2] / "examples/courses/python-intro.yaml"
-
-
-def course(machine: Machine, slug: str) -> CourseSpec:
-    """The example course with people of this machine."""
-    content = load_spec(EXAMPLE).model_dump(mode="json")
-    people = machine.people
-    return CourseSpec.model_validate(
-        {**content, "slug": slug, "leads": [people["teacher"].subject], "participants": [people["student"].subject]}
-    )
 
 
 def test_a_course_comes_up_whole_and_leaves_nothing(machine: Machine) -> None:
     stacks = CourseStacks(StateSettings.of_machine(machine.layout), machine.target, machine.layout)
     reality = LocalReality(machine.layout, machine.target)
     assert reality.traces("trial-course") == []
-    spec = course(machine, "trial-course")
+    spec = example_course(machine, "trial-course")
     try:
         deployed = stacks.deploy(spec)
         assert deployed.outputs["hub_url"] == machine.target.hub_url("trial-course")
@@ -56,7 +45,7 @@ def test_five_courses_come_up_at_once_and_go_at_once(machine: Machine) -> None:
     reality = LocalReality(machine.layout, machine.target)
     with ThreadPoolExecutor(5) as pool:
         try:
-            results = list(pool.map(lambda slug: stacks.deploy(course(machine, slug)), slugs))
+            results = list(pool.map(lambda slug: stacks.deploy(example_course(machine, slug)), slugs))
             assert [result.outputs["hub_url"] for result in results] == [machine.target.hub_url(slug) for slug in slugs]
             assert {Thing("hub", slug) for slug in slugs} <= reality.found()
         finally:
@@ -82,11 +71,11 @@ def test_a_service_that_is_down_is_one_clear_failure_and_the_next_run_goes_on(
     slug = f"down-{part}"
     try:
         with pytest.raises(failure, match="does not answer") as failed:
-            CourseStacks(settings, nowhere(machine, part), machine.layout).deploy(course(machine, slug))
+            CourseStacks(settings, nowhere(machine, part), machine.layout).deploy(example_course(machine, slug))
         assert "Traceback" not in failed.value.message
 
         whole = CourseStacks(settings, machine.target, machine.layout)
-        whole.deploy(course(machine, slug))
+        whole.deploy(example_course(machine, slug))
         assert reality.things_of(slug) <= reality.found()
     finally:
         CourseStacks(settings, machine.target, machine.layout).destroy(slug)

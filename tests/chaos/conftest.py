@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -24,14 +23,14 @@ from course_stack.identity.canaille import Canaille
 from course_stack.local.machine import credential
 from course_stack.local.supervisor import Supervisor
 from course_stack.names import CourseNames
-from course_stack.spec import CourseSpec, load_spec
+from course_stack.spec import CourseSpec
 from course_stack.target import Target
+from tests.automation.conftest import example_course
 from tests.conftest import Machine
 from tests.support.proxy import Proxy, Request
 from tests.support.starter import Started
 from tests.support.waiting import wait_for
 
-EXAMPLE = Path(__file__).parents[2] / "examples/courses/python-intro.yaml"
 BYSTANDER = "bystander"
 
 Victim = Literal["tree", "child", "starter"]
@@ -58,11 +57,8 @@ class Arena:
         return CourseStacks(self.settings, self.target, self.machine.layout, timing=timing)
 
     def spec(self, slug: str, title: str = "Chaos") -> CourseSpec:
-        """The example course under another name, with people of this machine."""
-        content = load_spec(EXAMPLE).model_dump(mode="json")
-        leads, participants = [[self.machine.people[role].subject] for role in ("teacher", "student")]
-        people = {"leads": leads, "participants": participants}
-        return CourseSpec.model_validate({**content, "slug": slug, "title": title, **people})
+        """The example course under another name and title."""
+        return example_course(self.machine, slug).model_copy(update={"title": title})
 
     def start(self, kind: str, slug: str, title: str = "Chaos") -> Started:
         """An operation in another process."""

@@ -21,7 +21,12 @@ pytestmark = [pytest.mark.machine, pytest.mark.long]
 
 SLUG = "chaos-random"
 VICTIMS: tuple[Victim, ...] = ("tree", "child", "starter")
-NEXT = {"deploy": ("deploy", "deploy", "destroy"), "update": ("update", "deploy", "destroy"), "destroy": ("destroy", "destroy", "deploy")}  # fmt: skip
+NEXT = {
+    "deploy": ("deploy", "deploy", "destroy"),
+    "update": ("update", "deploy", "destroy"),
+    "destroy": ("destroy", "destroy", "deploy"),
+}
+"""What may follow a killed operation."""
 
 
 @dataclass

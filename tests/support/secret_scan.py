@@ -11,22 +11,15 @@ from urllib.parse import quote
 from automation import processes
 
 
-class SecretScan:
-    """`secrets` by a name that may be shown. Found places are collected in `found`, never the secrets themselves."""
+class Evidence:
+    """What was seen in places where no secret may be; gathered first, since some secrets are known only afterwards."""
 
-    def __init__(self, secrets: Mapping[str, str]) -> None:
-        short = [name for name, value in secrets.items() if len(value) < 8]
-        assert not short, f"too short to look for: {short}"
-        self._forms = {name: frozenset(_forms(value)) for name, value in secrets.items()}
-        self.found: set[tuple[str, str]] = set()
-        self.looked_at: set[str] = set()
+    def __init__(self) -> None:
+        self.seen: dict[str, set[bytes]] = {}
 
     def text(self, where: str, content: bytes) -> None:
         """One piece of content."""
-        self.looked_at.add(where)
-        for name, forms in self._forms.items():
-            if any(form in content for form in forms):
-                self.found.add((name, where))
+        self.seen.setdefault(where, set()).add(content)
 
     def objects(self, contents: Mapping[str, bytes]) -> None:
         """Objects of a store by key; also their keys."""
@@ -37,24 +30,50 @@ class SecretScan:
         """Every file below a folder, and its path; `besides` are files or folders where secrets belong."""
         left_out = tuple(besides)
         for path in sorted(folder.rglob("*")):
-            if path.is_symlink() or not path.is_file() or any(path.is_relative_to(one) for one in left_out):
+            if any(path.is_relative_to(one) for one in left_out):
                 continue
             try:
-                self.text(f"file {path}", str(path).encode() + b"\n" + path.read_bytes())
+                if path.is_file() and not path.is_symlink():
+                    self.text(f"file {path}", str(path).encode() + b"\n" + path.read_bytes())
             except (FileNotFoundError, PermissionError):
                 continue
 
-    def processes(self, operation: str) -> int:
-        """Arguments and environment of the operation's living processes; how many there were."""
+    def process(self, pid: int) -> None:
+        """Arguments and environment of one process."""
+        for file in ("cmdline", "environ"):
+            try:
+                content = Path(f"/proc/{pid}/{file}").read_bytes()
+            except OSError:
+                continue
+            self.text(f"{file} of {processes.name(pid)} {pid}", content)
+
+    def operation(self, operation: str) -> int:
+        """The operation's living processes; how many there were."""
         living = processes.of_operation(operation)
         for pid in living:
-            for file in ("cmdline", "environ"):
-                try:
-                    content = Path(f"/proc/{pid}/{file}").read_bytes()
-                except OSError:
-                    continue
-                self.text(f"{file} of {processes.name(pid)}", content)
+            self.process(pid)
         return len(living)
+
+    def processes_in(self, folder: Path) -> None:
+        """Processes that work in a folder, such as a hub."""
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and (entry / "cwd").resolve(strict=True).is_relative_to(folder):
+                    self.process(int(entry.name))
+            except OSError:
+                continue
+
+    def holding(self, secrets: Mapping[str, str]) -> set[tuple[str, str]]:
+        """(name of the secret, place) for every secret that was seen in plain text; never the secret itself."""
+        short = [name for name, value in secrets.items() if len(value) < 8]
+        assert not short, f"too short to look for: {short}"
+        return {
+            (name, where)
+            for name, value in secrets.items()
+            for form in _forms(value)
+            for where, contents in self.seen.items()
+            if any(form in content for content in contents)
+        }
 
 
 def _forms(secret: str) -> Iterator[bytes]:
