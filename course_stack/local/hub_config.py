@@ -135,7 +135,7 @@ def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Setting
             "issuer": config.endpoints["issuer"],
             "isolation": isolation,
             "cmd": [str(Path(sys.prefix) / "bin" / "jupyterhub-singleuser")],
-            "args": server_arguments(),
+            "args": server_arguments(config.recheck_seconds),
             "ip": "127.0.0.1",
             "default_url": spec.default_url,
             "environment": dict(spec.environment),
@@ -166,13 +166,18 @@ def culler_command(spec: CourseSpec) -> list[str]:
     ]
 
 
-def server_arguments() -> list[str]:
+def server_arguments(recheck_seconds: int) -> list[str]:
     """Arguments of every notebook server.
 
+    It asks the hub about a visitor again after `recheck_seconds`; left alone it would remember for five minutes.
     Kernels talk over sockets in the server's private folder: on TCP, other accounts of this machine could connect, and
     a kernel's output goes to whoever is connected. And a server that is told to end does not ask whether it should.
     """
-    return ["--KernelManager.transport=ipc", "--ServerApp.answer_yes=True"]
+    return [
+        f"--HubOAuth.cache_max_age={recheck_seconds}",
+        "--KernelManager.transport=ipc",
+        "--ServerApp.answer_yes=True",
+    ]
 
 
 def portal_scopes() -> list[str]:

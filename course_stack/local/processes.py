@@ -11,6 +11,8 @@ from pathlib import Path
 COURSE_MARK = "JHAAS_HUB"
 """In the environment of each notebook server's launcher (never of the server): the hub's folder. Whatever becomes of
 the hub, its servers can be found and ended."""
+HOME_MARK = "JHAAS_NOTEBOOK"
+"""Likewise: the person's home folder."""
 
 
 class ProcessError(Exception):

@@ -21,7 +21,7 @@ from course_stack.local.accounts import AccountBook
 from course_stack.local.homes import HomeOwner, ensure_home, link_shared_volumes, safe_name
 from course_stack.local.isolation import SANDBOX, Isolation, python_folders
 from course_stack.local.layout import Layout
-from course_stack.local.processes import COURSE_MARK, start_time
+from course_stack.local.processes import COURSE_MARK, HOME_MARK, end, marked, start_time
 from course_stack.local.profiles import FIELD, UnknownProfileError, chosen, options_form, resources_of
 from course_stack.local.sandbox import Limits, Plan, Volume
 from course_stack.local.startup import wrapped
@@ -84,6 +84,8 @@ class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has
         self.port = self.port or random_port()
         # files and locks: short, but not for the loop that serves everybody
         plan = await asyncio.to_thread(self._plan, self.get_env(), [*self.cmd, *self.get_args()])
+        # a hub that was killed while it started a server does not know of it
+        await asyncio.to_thread(lambda: end(marked(HOME_MARK, plan.home.source)))
         self.proc = await asyncio.to_thread(self._launch, plan)
         self.pid = self.proc.pid
         self._started = start_time(self.pid) or 0
@@ -109,7 +111,7 @@ class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has
             stdin=subprocess.PIPE,
             start_new_session=True,
             cwd="/",
-            env={COURSE_MARK: str(self.layout.hub(self.spec.slug))},
+            env={COURSE_MARK: str(self.layout.hub(self.spec.slug)), HOME_MARK: plan.home.source},
         )
         assert launcher.stdin is not None
         with launcher.stdin:

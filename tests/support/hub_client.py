@@ -42,7 +42,9 @@ class HubPerson:
         assert page.status_code == 200, (page.status_code, page.url)
 
     def stop_server(self) -> None:
-        """Ask for the end of the server and wait until it is gone."""
+        """Ask for the end of the server, if there is one, and wait until it is gone."""
+        if not self.servers():
+            return
         answer = self.api("DELETE", f"users/{quote(self.name)}/server")
         assert answer.status_code in (202, 204), (answer.status_code, answer.text[:500])
         wait_for(f"end of the server of {self.name}", lambda: not self.servers())

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,11 +175,15 @@ def test_a_removed_participant_is_put_out_without_logging_out(course: DeployedCo
 def test_a_lead_who_is_no_longer_one_opens_no_server(course: DeployedCourse) -> None:
     student, teacher = course.signed_in("student"), course.signed_in("teacher")
     student.start_server()
+    assert teacher.server_api("GET", "contents", student.name).status_code == 200
     with course.provider() as provider:
         provider.ensure_group(course.names.lead_group, [])
     try:
         wait_for("the end of the role", lambda: teacher.api("GET", "users").status_code == 403)
-        assert teacher.server_api("GET", "contents", student.name).status_code in (403, 404)
+        wait_for(
+            "the end of access",
+            lambda: teacher.server_api("GET", "contents", student.name).status_code in (403, 404),
+        )
     finally:
         with course.provider() as provider:
             provider.ensure_group(course.names.lead_group, [teacher.name])
@@ -304,6 +309,24 @@ def test_servers_are_found_again_after_supervisord_and_everything_below_it_was_k
     hub_process.wait_until_answers(layout, target, slug)
     assert student.server_ready()
     assert kernel in [one["id"] for one in student.server_api("GET", "kernels").json()]
+
+
+def test_a_server_that_its_hub_forgot_ends_when_its_owner_starts_another(course: DeployedCourse) -> None:
+    """As when a hub is killed while it starts a server: what it wrote down says that there is none."""
+    layout, slug = course.machine.layout, course.spec.slug
+    student = course.signed_in("student")
+    student.stop_server()
+    forgotten = subprocess.Popen(
+        ["/bin/sleep", "600"],
+        env={
+            processes.COURSE_MARK: str(layout.hub(slug)),
+            processes.HOME_MARK: str(layout.homes(slug) / student.name),
+        },
+    )
+    with forgotten:
+        student.start_server()
+        assert forgotten.wait(10) != 0
+    assert len(hub_process.notebook_launchers(layout, slug)) == 2
 
 
 def test_an_update_without_a_change_restarts_nothing_and_a_change_keeps_servers(
