@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +31,10 @@ CLI = bool(
 def pytest_configure(config: pytest.Config) -> None:
     """The CLI ends without waiting for a program that failed; what the SDK then leaves open is no fault of ours."""
     if ENGINE == "cli":
-        for kind in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
-            config.addinivalue_line("filterwarnings", f"ignore::{kind}")
+        for kind in (ResourceWarning, pytest.PytestUnraisableExceptionWarning):
+            module = "pytest." if kind.__name__.startswith("Pytest") else ""
+            config.addinivalue_line("filterwarnings", f"ignore::{module}{kind.__name__}")  # during tests
+            warnings.simplefilter("ignore", kind)  # and when the session ends
 
 
 def command(engine: str) -> auto.PulumiCommand:
