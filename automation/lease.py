@@ -114,7 +114,11 @@ class FileLeases:
         holder = Holder(operation, kind, slug, datetime.now(UTC), getpass.getuser(), mark)
         record = _Record(holder, before.operations if before else ())
         lease = FileLease(self._path(slug, "json"), self._path(slug, "lock"), lock, record, self._lifetime)
-        lease.write()
+        try:
+            lease.write()
+        except OSError:
+            os.close(lock)
+            raise
         return lease
 
     def holder(self, slug: str) -> Holder | None:

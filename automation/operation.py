@@ -15,7 +15,6 @@ import os
 import select
 import shutil
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -96,9 +95,10 @@ class Teller:
 
     def log(self, text: str) -> None:
         stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3]
-        with self._lock:
-            sys.stderr.write("".join(f"{stamp}Z {line}\n" for line in self._masked(text).splitlines()))
-            sys.stderr.flush()
+        lines = "".join(f"{stamp}Z {line}\n" for line in self._masked(text).splitlines())
+        # Where the disk is full, the operation must still end in order.
+        with self._lock, contextlib.suppress(OSError):
+            os.write(2, lines.encode(errors="replace"))
 
     def _masked(self, text: str) -> str:
         for secret in self._secrets:

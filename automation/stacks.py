@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from automation import processes
 from automation.audit import Audit, Reality, compare
 from automation.engine import EngineChoice, engine_choice, operation_environment
 from automation.events import Difference, Event, Finished, OperationKind, ResourceStep, from_json
-from automation.failures import CorruptState, Died, LeaseLost, OperationFailed, by_name
+from automation.failures import CorruptState, Died, LeaseLost, OperationFailed, by_name, classify
 from automation.lease import FileLeases, Lease, Leases
 from automation.locks import break_locks
 from automation.operation import Job, Timing
@@ -186,9 +186,11 @@ class CourseStacks:
         self, kind: OperationKind, slug: str, spec: Spec | None, on_event: OnEvent | None, operation: str | None
     ) -> Result:
         operation = operation or _new_id(kind, slug)
-        lease = self._leases.acquire(slug, kind, operation)
+        with _disk_failures():
+            lease = self._leases.acquire(slug, kind, operation)
         try:
-            self._end_predecessors(lease)
+            with _disk_failures():
+                self._end_predecessors(lease)
             return self._result(*self._run(kind, slug, spec, on_event, operation, lease))
         finally:
             lease.release()
@@ -215,9 +217,11 @@ class CourseStacks:
         """Run the child process to its end; its result, or the failure that it told."""
         operation = operation or _new_id(kind, slug)
         folder = self._folder(operation)
-        folder.mkdir(mode=0o700, parents=True)
         log = self.log(slug, operation)
-        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _disk_failures():
+            folder.mkdir(mode=0o700, parents=True)
+            log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            log.touch(mode=0o600)
         job = Job(
             operation=operation,
             kind=kind,
@@ -236,7 +240,6 @@ class CourseStacks:
         environment = {CREDENTIALS_ENV: str(self._layout.credentials), **operation_environment(operation)}
         try:
             with log.open("ab") as log_file:
-                log.chmod(0o600)
                 child = _Child(job, environment, log_file, lease)
                 if lease is not None:
                     self._running[slug] = child
@@ -360,14 +363,26 @@ class _Child:
         try:
             on_event(event)
         except Exception as error:  # noqa: BLE001 - whoever watches must not change what happens
-            self._log.write(f"a watcher of the events failed: {type(error).__name__}: {error}\n".encode())
-            self._log.flush()
+            with contextlib.suppress(OSError):
+                self._log.write(f"a watcher of the events failed: {type(error).__name__}: {error}\n".encode())
+                self._log.flush()
 
     def _send(self, content: bytes) -> None:
         with self._writing, contextlib.suppress(BrokenPipeError, ValueError):
             assert self._process.stdin is not None
             self._process.stdin.write(content)
             self._process.stdin.flush()
+
+
+@contextlib.contextmanager
+def _disk_failures() -> Iterator[None]:
+    """A data folder that is full or may not be written is a failure like others."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise OperationFailed(f"An earlier operation cannot be ended: {error}") from error
+    except OSError as error:
+        raise classify([f"OSError: {error}"]) from error
 
 
 def _new_id(kind: OperationKind, slug: str) -> str:

@@ -53,7 +53,7 @@ def test_the_next_run_converges(
             Request(request.method, request.path.replace(slug, "SLUG"), request.query, request.headers)
         )
 
-    arena.kill(arena.start(kind, slug, "Chaos, changed"), victim, service, moment, at)
+    assert arena.kill(arena.start(kind, slug, "Chaos, changed"), victim, service, moment, at)
 
     if kind == "destroy":
         arena.stacks().destroy(slug)
