@@ -162,5 +162,5 @@ def _gpus(spec: CourseSpec, servers: int) -> dict[str, int]:
 
 
 def _ceiling(value: float) -> int:
-    # 0.29 * 1000 is not 290 in binary fractions: what lies beyond the ninth place is such noise
+    # 2.007 * 1000 is more than 2007 in binary fractions: what lies beyond the ninth place is such noise
     return math.ceil(round(value, 9))

@@ -97,7 +97,7 @@ def test_gpus_count_as_if_everybody_chose_the_largest_profile() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "expected"), [(0.1, 100), (0.29, 290), (0.57, 570), (1.1, 1100), (0.0101, 11), (32, 32000)]
+    ("cores", "expected"), [(0.1, 100), (0.29, 290), (2.007, 2007), (1.1, 1100), (0.0101, 11), (32, 32000)]
 )
 def test_cores_round_up_without_the_noise_of_binary_fractions(cores: float, expected: int) -> None:
     assert millicores(cores) == expected
