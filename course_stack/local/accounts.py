@@ -9,6 +9,7 @@ from __future__ import annotations
 import grp
 import json
 import pwd
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ class AccountBook:
         try:
             content: _Book = json.loads(self._file.read_text())
         except FileNotFoundError:
-            return {"next": FIRST, "courses": {}}
+            # anywhere: another data folder of this machine gives numbers too, and knows nothing of ours
+            return {"next": random.randrange(FIRST, LAST), "courses": {}}  # noqa: S311 (no secret)
         except ValueError as error:
             raise AccountError(f"{self._file} cannot be read ({error}): restore it from a backup.") from error
         return content

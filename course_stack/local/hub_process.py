@@ -74,8 +74,9 @@ def remove(layout: Layout, slug: str) -> None:
     """End the hub and every notebook server of the course, and remove all that belongs to them, homes included."""
     Supervisor(layout).remove_program(program_name(slug))
     processes.end(notebook_launchers(layout, slug))
-    numbers = AccountBook(layout).courses().get(slug, frozenset())
-    processes.end(processes.of_accounts(numbers), patience=0)
+    if isolation() is Isolation.ACCOUNT:
+        # what hid from its launcher; in a private view nothing can
+        processes.end(processes.of_accounts(AccountBook(layout).courses().get(slug, frozenset())), patience=0)
     routes_file(layout, slug).unlink(missing_ok=True)
     for folder in (layout.hub(slug), layout.homes(slug), layout.shared(slug)):
         if folder.exists():

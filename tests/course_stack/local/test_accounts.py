@@ -43,6 +43,13 @@ def test_numbers_of_an_ended_course_are_not_given_to_the_next(layout: Layout) ->
     assert book.courses()["chemistry"].isdisjoint(before)
 
 
+def test_another_data_folder_of_the_machine_begins_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begins = iter([FIRST + 17, FIRST + 4000])
+    monkeypatch.setattr(accounts.random, "randrange", lambda *_: next(begins))
+    one, other = (AccountBook(Layout(tmp_path / name)).number("biology", "anna") for name in ("one", "other"))
+    assert (one, other) == (FIRST + 19, FIRST + 4002)
+
+
 def test_numbers_come_round_and_leave_out_those_in_use(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "LAST", FIRST + 6)
     book = AccountBook(layout)
