@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FieldSerializationInfo, SecretStr, field_serializer
 
@@ -224,7 +224,9 @@ def _sign_in(config: HubConfig, names: CourseNames) -> dict[str, Any]:
         "authorize_url": config.endpoints["authorize"],
         "token_url": config.endpoints["token"],
         "userdata_url": config.endpoints["userinfo"],
-        "logout_redirect_url": config.endpoints["end_session"],
+        # RP-initiated logout: the provider asks whether to end the session there as well, then leads back
+        "logout_redirect_url": f"{config.endpoints['end_session']}?"
+        + urlencode({"client_id": config.client_id, "post_logout_redirect_uri": home}),
         "provider_host": urlsplit(identity.url).netloc if identity.internal_url else "",
         "scope": ["openid", "profile", "email", "groups"],
         "username_claim": "sub",

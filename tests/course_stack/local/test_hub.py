@@ -84,6 +84,16 @@ def test_without_a_session_every_address_leads_to_the_sign_in(course: DeployedCo
     assert somebody.api("GET", "users").status_code == 403
 
 
+def test_signing_out_ends_the_session_and_leads_to_the_provider_and_back(course: DeployedCourse) -> None:
+    student = course.signed_in("student")
+    page = student.browser.get(f"{course.url}hub/logout")
+    assert page.url.startswith(course.machine.target.identity.url)
+    assert student.api("GET", "user").status_code == 403
+    (form,) = student.browser.forms(page)
+    page = student.browser.submit(page, form, answer="logout")
+    assert any("login" in one.fields for one in student.browser.forms(page))
+
+
 def test_a_teacher_opens_a_participants_server_and_runs_code_in_it(course: DeployedCourse) -> None:
     student, teacher = course.signed_in("student"), course.signed_in("teacher")
     student.start_server()
