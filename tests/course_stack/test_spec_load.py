@@ -39,6 +39,8 @@ def test_yaml_json_and_mapping_give_the_same_spec(tmp_path: Path) -> None:
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_bytes(b"\xef\xbb\xbf" + text_of().replace("\n", "\r\n").encode())
     assert load_spec(tmp_path / "c.yaml") == load_spec(course())
+    (tmp_path / "c.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(course()).encode())
+    assert load_spec(tmp_path / "c.json") == load_spec(course())
 
 
 @pytest.mark.parametrize(
