@@ -8,7 +8,7 @@ from pathlib import Path
 
 from course_stack.local.files import locked, private_folder, write_file
 from course_stack.local.layout import Layout
-from course_stack.local.machine import port_holder, port_is_free
+from course_stack.local.machine import port_holder, port_is_free, process_name
 
 HUB_PORTS = range(30000, 32768)
 """Above the services' own ports, below the range from which Linux picks ports for outgoing connections."""
@@ -73,7 +73,7 @@ class PortBook:
         holder = port_holder(first)
         raise PortError(
             f"No port for the hub is free: all of {first} to {last} are reserved or in use"
-            f"{f' ({first} by {holder})' if holder else ''}. End a course or the programs that listen there."
+            f"{f' ({first} by {process_name(holder)})' if holder else ''}. End a course or the programs that listen there."
         )
 
     def _write(self, book: dict[str, int]) -> None:
