@@ -71,9 +71,10 @@ class PortBook:
                 return port
         first, last = self._candidates[0], self._candidates[-1]
         holder = port_holder(first)
+        example = f" ({first} by {process_name(holder)})" if holder else ""
         raise PortError(
             f"No port for the hub is free: all of {first} to {last} are reserved or in use"
-            f"{f' ({first} by {process_name(holder)})' if holder else ''}. End a course or the programs that listen there."
+            f"{example}. End a course or the programs that listen there."
         )
 
     def _write(self, book: dict[str, int]) -> None:
