@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -239,19 +238,17 @@ def _position(position: Any, root: str) -> str:
 class EngineServer:
     """Serves the engine, and for operations that run a program also the monitor."""
 
-    def __init__(self, engine: EngineService, threads: int) -> None:
+    def __init__(self, engine: EngineService, address: str, threads: int) -> None:
+        self.address = address
         self._server = grpc.server(ThreadPoolExecutor(threads, "engine"), options=_GRPC_CHANNEL_OPTIONS)
         engine_pb2_grpc.add_EngineServicer_to_server(engine, self._server)
-        self.address = ""
 
     def add_monitor(self, monitor: MonitorService) -> None:
         resource_pb2_grpc.add_ResourceMonitorServicer_to_server(monitor, self._server)
 
-    def start(self) -> str:
-        port = self._server.add_insecure_port("127.0.0.1:0")
+    def start(self) -> None:
+        self._server.add_insecure_port(self.address)
         self._server.start()
-        self.address = f"127.0.0.1:{port}"
-        return self.address
 
     def stop(self) -> None:
         # With a grace period idle clients get an orderly goodbye; calls under way are few and end at once.
@@ -297,15 +294,3 @@ def deployment_info(project: str, stack: str, config: Properties, *, preview: bo
         parallel=parallel,
         supportedFeatures=[resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS],
     )
-
-
-class LazyServer:
-    """The engine server of an operation without a program: started when the first plugin asks for its address."""
-
-    def __init__(self, server: EngineServer) -> None:
-        self._server = server
-        self._lock = threading.Lock()
-
-    def address(self) -> str:
-        with self._lock:
-            return self._server.address or self._server.start()

@@ -19,6 +19,7 @@ from automation.embedded.journal import Journal
 from automation.embedded.plugins import Plugins
 from automation.embedded.providers import DYNAMIC
 from automation.embedded.secrets import PassphraseSecrets, passphrase
+from automation.embedded.sockets import Sockets
 from automation.embedded.state import (
     ENGINE_VERSION,
     PROVIDER_PREFIX,
@@ -32,6 +33,7 @@ from automation.embedded.values import Properties
 
 if TYPE_CHECKING:
     from automation.embedded.command import Call
+    from automation.embedded.monitor import EngineServer, EngineService
 
 PARALLEL = 16
 """Provider calls at a time, without `--parallel`; programs may have four times as many registrations open."""
@@ -103,7 +105,10 @@ class _Run:
         self._start_time = time.time()
 
     def run(self) -> None:
-        plugins = Plugins(self._call.env, str(self._call.project.folder), self._engine_address, self._log)
+        self._sockets = Sockets(str(self._call.project.folder))
+        plugins = Plugins(
+            self._call.env, str(self._call.project.folder), self._sockets, self._engine_address, self._log
+        )
         try:
             # The provider's process needs a fifth of a second to start: it starts beside everything that follows.
             if any(data.get("type") == PROVIDER_PREFIX + DYNAMIC for data in self._saved.get("resources") or ()):
@@ -115,6 +120,7 @@ class _Run:
                 self._server.stop()
             if self._stream is not None:
                 self._stream.close()
+            self._sockets.close()
 
     def _run(self, plugins: Plugins) -> None:
         from automation.embedded.command import checked
@@ -194,35 +200,35 @@ class _Run:
             deployment.finish_update()
 
     def _run_program(self, deployment: Deployment, config: Properties) -> None:
-        from automation.embedded.monitor import (
-            EngineServer,
-            EngineService,
-            MonitorService,
-            deployment_info,
-            run_program,
-        )
+        from automation.embedded.monitor import EngineService, MonitorService, deployment_info, run_program
 
         info = deployment_info(
             self._stack.project, self._stack.name, config, preview=self._preview, parallel=self._parallel
         )
         root = str(self._call.project.folder)
-        self._server = EngineServer(EngineService(self.events, deployment), threads=self._parallel * 4 + 8)
+        self._server = self._engine_server(EngineService(self.events, deployment), self._parallel * 4 + 8)
         self._server.add_monitor(MonitorService(deployment, info, root))
-        address = self._server.start()
-        error = run_program(self._arguments.options["client"], address, info, self._call.cwd, deployment.wait)
+        self._server.start()
+        client, address = self._arguments.options["client"], self._server.address
+        error = run_program(client, address, info, self._call.cwd, deployment.wait)
         deployment.wait_idle()
         if error and not deployment.stopping:
             # The program's own words were logged already.
             deployment.fail(f"an error occurred while running the program: {error.splitlines()[0]}")
 
     def _engine_address(self) -> str:
-        from automation.embedded.monitor import EngineServer, EngineService
+        from automation.embedded.monitor import EngineService
 
         if self._server is None:
-            self._server = EngineServer(EngineService(self.events), threads=8)
+            self._server = self._engine_server(EngineService(self.events), threads=8)
             self._server.start()
         address: str = self._server.address
         return address
+
+    def _engine_server(self, service: EngineService, threads: int) -> EngineServer:
+        from automation.embedded.monitor import EngineServer
+
+        return EngineServer(service, self._sockets.address("engine"), threads)
 
     def _log(self, text: str) -> None:
         """What a plugin writes to its own output."""

@@ -20,6 +20,7 @@ from typing import Any
 from automation.embedded.errors import EngineError
 from automation.embedded.plugin_provider import PluginProvider
 from automation.embedded.providers import DYNAMIC
+from automation.embedded.sockets import Sockets
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 """Where our packages lie: dynamic providers are loaded by their module's name."""
@@ -31,7 +32,18 @@ if os.getppid() != int(sys.argv[1]):
     os._exit(1)
 {start}
 """
-_RUN_MODULE = "import runpy\nrunpy.run_module('pulumi.dynamic', run_name='__main__', alter_sys=True)"
+_RUN_MODULE = """\
+import grpc, runpy
+make, socket = grpc.server, sys.argv[2]
+def server(*arguments, **options):
+    made = make(*arguments, **options)
+    listen = made.add_insecure_port
+    made.add_insecure_port = lambda address: listen(socket)
+    return made
+grpc.server = server
+runpy.run_module('pulumi.dynamic', run_name='__main__', alter_sys=True)
+"""
+"""Dynamic providers run whatever code they are sent: they listen on a private socket in place of a port."""
 _RUN_PROGRAM = "os.execv(sys.argv[2], sys.argv[2:])"
 """The kernel kills a provider (PR_SET_PDEATHSIG) when the engine dies, however it dies: an orphaned provider would
 finish its work on a stack that someone else may already be working on."""
@@ -44,13 +56,20 @@ class PluginProcess:
     """One plugin's process, started in the background; `stub()` waits until it answers."""
 
     def __init__(
-        self, name: str, env: Mapping[str, str], cwd: str, engine: Callable[[], str], log: Callable[[str], None]
-    ):
+        self,
+        name: str,
+        env: Mapping[str, str],
+        cwd: str,
+        socket: str,
+        engine: Callable[[], str],
+        log: Callable[[str], None],
+    ) -> None:
         self._name = name
         self._log = log
         self._engine = engine
         self._env = _environment(env)
         self._cwd = cwd
+        self._socket = socket
         self._channel: Any = None
         self._process: subprocess.Popen[bytes] | None = None
         self._readers: list[threading.Thread] = []
@@ -58,7 +77,7 @@ class PluginProcess:
 
     def _start(self) -> None:
         if self._name == DYNAMIC:
-            command = [sys.executable, "-u", "-c", _STARTER.format(start=_RUN_MODULE), str(os.getpid())]
+            command = [sys.executable, "-u", "-c", _STARTER.format(start=_RUN_MODULE), str(os.getpid()), self._socket]
         else:
             program = shutil.which(f"pulumi-resource-{self._name}", path=self._env["PATH"])
             if program is None:
@@ -93,7 +112,8 @@ class PluginProcess:
                 reader.join()
             raise EngineError(f"the resource plugin {self._name!r} did not start (exit code {process.returncode})")
         self._read(process.stdout)
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{int(port)}", options=_GRPC_CHANNEL_OPTIONS)
+        address = self._socket if self._name == DYNAMIC else f"127.0.0.1:{int(port)}"
+        self._channel = grpc.insecure_channel(address, options=_GRPC_CHANNEL_OPTIONS)
         return provider_pb2_grpc.ResourceProviderStub(self._channel)
 
     def _read(self, stream: Any) -> None:
@@ -135,10 +155,18 @@ class Plugins:
     """Dynamic providers share one process (they keep configuration and cache class-wide); of any other plugin, each
     provider resource has its own."""
 
-    def __init__(self, env: Mapping[str, str], cwd: str, engine: Callable[[], str], log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        cwd: str,
+        sockets: Sockets,
+        engine: Callable[[], str],
+        log: Callable[[str], None],
+    ) -> None:
         """`engine` gives the address of the engine service, which plugins expect as argument."""
         self._env = env
         self._cwd = cwd
+        self._sockets = sockets
         self._engine = engine
         self._log = log
         self._lock = threading.Lock()
@@ -150,7 +178,9 @@ class Plugins:
         key = package if package == DYNAMIC else urn
         with self._lock:
             if key not in self._processes:
-                self._processes[key] = PluginProcess(package, self._env, self._cwd, self._engine, self._log)
+                self._processes[key] = PluginProcess(
+                    package, self._env, self._cwd, self._sockets.address("provider"), self._engine, self._log
+                )
             return self._processes[key]
 
     def provider(self, package: str, urn: str) -> PluginProvider:

@@ -13,9 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
+import psutil
 import pulumi
 import pulumi.automation as auto
 import pytest
+from pulumi.runtime.proto.resource_pb2 import SupportsFeatureRequest
+from pulumi.runtime.proto.resource_pb2_grpc import ResourceMonitorStub
 
 from automation.embedded import EmbeddedPulumi
 from tests.automation.embedded.conftest import BUCKET, S3
@@ -248,6 +252,34 @@ def test_a_killed_engine_leaves_no_provider_and_says_what_was_under_way(course: 
     stack.refresh(clear_pending_creates=True)
     stack.destroy()
     assert json.loads(course.state.read_text())["checkpoint"]["latest"].get("resources") is None
+
+
+def test_neither_monitor_nor_provider_can_be_reached_by_other_accounts(course: Course, folder: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(course.folder), str(folder)], cwd=REPOSITORY)
+    try:
+        wait_for(lambda: (folder / "provider").exists() and (folder / "provider").read_text(), "provider")
+        provider = psutil.Process(int((folder / "provider").read_text()))
+        assert listening(provider) == set()
+        ports = listening(psutil.Process(process.pid))
+        assert ports, "the program's own runtime, which runs nothing but the program"
+        for port in ports:
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as refused:
+                ResourceMonitorStub(channel).SupportsFeature(SupportsFeatureRequest(id="secrets"), timeout=30)
+            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        sockets = [path for path in course.folder.rglob("*") if path.is_socket()]
+        assert len(sockets) == 2
+        assert {path.parent.stat().st_mode & 0o777 for path in sockets} == {0o700}
+        (folder / "go").touch()
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert not list(course.folder.rglob(".sockets-*"))
+
+
+def listening(process: psutil.Process) -> set[int]:
+    """TCP ports at which the process waits for callers."""
+    return {one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
 
 
 def test_the_first_ctrl_c_lets_the_running_step_finish(course: Course, folder: Path) -> None:
