@@ -9,7 +9,6 @@ import hashlib
 import http.client
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from course_stack.local import processes
 from course_stack.local.accounts import AccountBook
 from course_stack.local.files import private_folder, write_file
 from course_stack.local.homes import ensure_shared_volumes
-from course_stack.local.hub_config import IN_CLEAR, HubConfig, routes_file
+from course_stack.local.hub_config import IN_CLEAR, HubConfig, routes_file, started
 from course_stack.local.isolation import Isolation, isolation
 from course_stack.local.layout import Layout
 from course_stack.local.ports import PortBook
@@ -128,9 +127,7 @@ def program(layout: Layout, config: HubConfig) -> Program:
     slug = config.spec.slug
     return Program(
         command=(
-            sys.executable,
-            "-m",
-            "jupyterhub",
+            *started("jupyterhub.app"),
             "--config",
             str(Path(__file__).with_name("jupyterhub_config.py")),
         ),
