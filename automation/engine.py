@@ -40,6 +40,8 @@ class Engine:
     whether it need not be asked again."""
     abort_running: Callable[[], object]
     """Ask the running command to end now."""
+    prepare: Callable[[str, str], object] = lambda _phrase, _salt: None
+    """Told as early as possible with which passphrase and salt the stack's secrets are encrypted."""
 
 
 def engine_choice(environ: Mapping[str, str] = os.environ) -> EngineChoice:
@@ -75,7 +77,7 @@ def pulumi_engine(choice: EngineChoice = "auto") -> Engine:
         # It forgets this where no command runs.
         return False
 
-    return Engine(f"embedded engine {command.version}", command, cancel, lambda: None)
+    return Engine(f"embedded engine {command.version}", command, cancel, lambda: None, command.prepare)
 
 
 def operation_environment(operation: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -275,7 +275,8 @@ class _Child:
         self._ended = threading.Event()
         self._writing = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "automation.operation"],
+            # -P: nothing is imported from the folder that it works in.
+            [sys.executable, "-P", "-m", "automation.operation"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -8,14 +8,15 @@ reads every stack one after the other through a process; a course office looks a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from automation.failures import CorruptState, DiskFull, OperationFailed, StoreDown, WrongCredentials
 from automation.settings import StateSettings
@@ -61,6 +62,8 @@ class StackState:
     resources: tuple[dict[str, Any], ...] = field(repr=False, default=())
     pending: tuple[dict[str, Any], ...] = field(repr=False, default=())
     """Interrupted steps: `{"type": "creating" | "updating" | "deleting" | …, "resource": …}`."""
+    salt: str | None = field(repr=False, default=None)
+    """How the passphrase becomes the key of its secrets; None with another secrets provider."""
 
     @property
     def resource_count(self) -> int:
@@ -110,9 +113,10 @@ class StateStore:
         self._url = url
 
     @classmethod
-    def of(cls, settings: StateSettings, project: str) -> StateStore:
+    def of(cls, settings: StateSettings, project: str, environ: Mapping[str, str] | None = None) -> StateStore:
+        """`environ` is where the S3 client finds its key; without it, the settings' own."""
         parts = urlsplit(settings.backend_url)
-        objects: Objects = FileObjects(Path(parts.path)) if parts.scheme == "file" else S3Objects(settings)
+        objects: Objects = FileObjects(Path(parts.path)) if parts.scheme == "file" else S3Objects(settings, environ)
         # Without its parameters: enough to know the place, and never a secret.
         return cls(objects, project, f"{parts.scheme}://{parts.netloc}{parts.path}")
 
@@ -144,9 +148,9 @@ class StateStore:
             latest = json.loads(content)["checkpoint"].get("latest") or {}
             time = latest.get("manifest", {}).get("time")
             updated = datetime.fromisoformat(time) if latest.get("resources") and time else None
-            return StackState(
-                name, updated, tuple(latest.get("resources") or ()), tuple(latest.get("pending_operations") or ())
-            )
+            resources, pending = tuple(latest.get("resources") or ()), tuple(latest.get("pending_operations") or ())
+            salt = ((latest.get("secrets_providers") or {}).get("state") or {}).get("salt")
+            return StackState(name, updated, resources, pending, salt)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptState(
                 f"The state of stack {name} cannot be read ({type(error).__name__}): {self._url}/{key}. The last good "
@@ -305,40 +309,15 @@ class FileObjects:
 
 
 class S3Objects:
-    """A bucket, through boto3."""
+    """A bucket, through the same client as the embedded engine's (making one takes a tenth of a second)."""
 
-    def __init__(self, settings: StateSettings) -> None:
-        import boto3
-        from botocore.config import Config
+    def __init__(self, settings: StateSettings, environ: Mapping[str, str] | None = None) -> None:
+        from automation.embedded.store import S3Address, s3_client
 
-        parts = urlsplit(settings.backend_url)
-        parameters = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        endpoint = parameters.get("endpoint")
-        if endpoint is not None and "://" not in endpoint:
-            plain = "true" in (parameters.get("disableSSL"), parameters.get("disable_https"))
-            endpoint = f"{'http' if plain else 'https'}://{endpoint}"
-        path_style = "true" in (parameters.get("use_path_style"), parameters.get("s3ForcePathStyle"))
-        self._bucket = parts.netloc
-        self._prefix = f"{parts.path.strip('/')}/" if parts.path.strip("/") else ""
-        self._place = endpoint or "AWS S3"
-        secret = settings.secret_access_key
-        self._client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=parameters.get("region"),
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=None if secret is None else secret.get_secret_value(),
-            config=Config(
-                s3={"addressing_style": "path" if path_style else "auto"},
-                connect_timeout=5,
-                read_timeout=30,
-                retries={"max_attempts": 3, "mode": "standard"},
-                max_pool_connections=_PARALLEL,
-                # Stores other than AWS refuse the newer checksums.
-                request_checksum_calculation="when_required" if endpoint else "when_supported",
-                response_checksum_validation="when_required" if endpoint else "when_supported",
-            ),
-        )
+        address = S3Address(settings.backend_url)
+        self._client = s3_client(address, credentials_of(settings) if environ is None else environ)
+        self._bucket, self._prefix = address.bucket, address.prefix
+        self._place = address.texts.get("endpoint") or "AWS S3"
 
     def list(self, prefix: str) -> list[Found]:
         with self._failures():
@@ -399,6 +378,14 @@ class S3Objects:
                 f"The state store at {self._place} has no space left ({code}). Make space, then run this again."
             )
         return StoreDown(f"The state store at {self._place} failed ({code}, status {status}). Look at its log.")
+
+
+def credentials_of(settings: StateSettings) -> dict[str, str]:
+    """The settings' key by the names that AWS clients look for; without one, what the surroundings give."""
+    if settings.access_key_id is None or settings.secret_access_key is None:
+        return dict(os.environ)
+    secret = settings.secret_access_key.get_secret_value()
+    return {"AWS_ACCESS_KEY_ID": settings.access_key_id, "AWS_SECRET_ACCESS_KEY": secret}
 
 
 def _disk_failure(error: OSError, root: Path) -> OperationFailed:

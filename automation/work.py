@@ -6,6 +6,7 @@ Every kind begins by repairing what an interrupted run may have left, so that an
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -41,9 +42,10 @@ def run(job: Job, teller: Teller, control: Control) -> dict[str, Any]:
 
     Raises `OperationFailed`."""
     settings = StateSettings.model_validate(job.settings)
+    environment = engine_environment(settings, Path(job.folder))
     with ThreadPoolExecutor(1, "store") as pool:
         # The store is looked at while the engine is being found: both mostly wait.
-        looking = pool.submit(_look, job, settings, teller)
+        looking = pool.submit(_look, job, settings, environment, teller)
         control.engine = engine = pulumi_engine(job.engine)
         teller.event(Started(job.operation, job.kind, job.slug, engine.title))
         from pulumi.automation import CommandError
@@ -51,8 +53,9 @@ def run(job: Job, teller: Teller, control: Control) -> dict[str, Any]:
         from automation.workspace import CourseStack, Watcher, Workspace, diagnostics
 
         store, state = looking.result()
+    if state is not None and state.salt is not None and settings.passphrase is not None:
+        engine.prepare(settings.passphrase.get_secret_value(), state.salt)
     watcher = Watcher(teller.event, expected=0 if state is None else state.resource_count)
-    environment = engine_environment(settings, Path(job.folder))
     if job.kind == "preview" and state is None:
         # A stack to preview must exist: this one does in the work folder only.
         (Path(job.folder) / "state").mkdir()
@@ -176,9 +179,11 @@ class _Operation:
         self._teller.event(Warned(text))
 
 
-def _look(job: Job, settings: StateSettings, teller: Teller) -> tuple[StateStore, StackState | None]:
+def _look(
+    job: Job, settings: StateSettings, environment: dict[str, str], teller: Teller
+) -> tuple[StateStore, StackState | None]:
     """The stack's state, after locks of dead owners are broken (kinds that lock only)."""
-    store = StateStore.of(settings, job.project)
+    store = StateStore.of(settings, job.project, {**os.environ, **environment})
     if job.kind in ("deploy", "update", "destroy"):
         for lock in break_locks(store, job.slug):
             teller.event(Warned(f"broke the lock of {lock}: its owner is dead"))

@@ -197,7 +197,7 @@ class S3Store:
 
     def __init__(self, url: str, env: Mapping[str, str]) -> None:
         self._at = S3Address(url)
-        self._client = _client(self._at, env)
+        self._client = s3_client(self._at, env)
         self._where = self._at.texts.get("endpoint") or "AWS"
 
     def list(self, folder: str, *, deep: bool = False) -> list[str]:
@@ -277,7 +277,7 @@ _clients: dict[tuple[str | None, ...], Any] = {}
 _clients_lock = threading.Lock()
 
 
-def _client(at: S3Address, env: Mapping[str, str]) -> Any:
+def s3_client(at: S3Address, env: Mapping[str, str]) -> Any:
     """One client for each address and credentials: making one takes a tenth of a second."""
     names = (
         "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SHARED_CREDENTIALS_FILE",
@@ -318,7 +318,7 @@ def _make_client(at: S3Address, given: Mapping[str, str]) -> Any:
         "retries": {"mode": "standard", "total_max_attempts": 4},
         "connect_timeout": 5,
         "read_timeout": 60,
-        "max_pool_connections": 16,
+        "max_pool_connections": 32,
         "s3": {
             "addressing_style": "path" if at.flags.get("use_path_style") else "auto",
             "use_accelerate_endpoint": at.flags.get("accelerate", False),
