@@ -166,11 +166,16 @@ def started(module: str) -> list[str]:
 
 
 def culler_command(spec: CourseSpec) -> list[str]:
-    """The idle culler as a service of the hub: stops idle and overdue servers, removes nobody."""
+    """The idle culler as a service of the hub: stops idle and overdue servers, removes nobody.
+
+    It ends with its hub, however that ends (PR_SET_PDEATHSIG): a hub that is started again brings another one.
+    """
+    ends_with_hub = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGTERM)"
+    culler = "import runpy; runpy.run_module('jupyterhub_idle_culler', run_name='__main__', alter_sys=True)"
     return [
         sys.executable,
-        "-m",
-        "jupyterhub_idle_culler",
+        "-c",
+        f"{ends_with_hub}; {culler}",
         f"--timeout={spec.culling.idle_minutes * 60}",
         f"--cull-every={min(CULL_EVERY_SECONDS, spec.culling.idle_minutes * 30)}",
         *([f"--max-age={spec.culling.max_age_hours * 3600}"] if spec.culling.max_age_hours else []),

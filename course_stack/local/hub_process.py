@@ -72,7 +72,7 @@ def put(layout: Layout, config: HubConfig) -> None:
 def remove(layout: Layout, slug: str) -> None:
     """End the hub and every notebook server of the course, and remove all that belongs to them, homes included."""
     Supervisor(layout).remove_program(program_name(slug))
-    processes.end(notebook_launchers(layout, slug))
+    processes.end(notebook_launchers(layout, slug) | hub_processes(layout, slug))
     if isolation() is Isolation.ACCOUNT:
         # what hid from its launcher; in a private view nothing can
         processes.end(processes.of_accounts(AccountBook(layout).courses().get(slug, frozenset())), patience=0)
@@ -119,6 +119,11 @@ def courses(layout: Layout) -> frozenset[str]:
 def notebook_launchers(layout: Layout, slug: str) -> frozenset[int]:
     """Processes in front of the course's notebook servers, whether its hub lives or not."""
     return processes.marked(processes.COURSE_MARK, str(layout.hub(slug)))
+
+
+def hub_processes(layout: Layout, slug: str) -> frozenset[int]:
+    """The hub's process and those of its services: they work in its folder, and some outlive a hub that was killed."""
+    return processes.working_in(layout.hub(slug))
 
 
 def program(layout: Layout, config: HubConfig) -> Program:
@@ -195,6 +200,8 @@ def _traces(layout: Layout, slug: str) -> Iterator[str]:
     supervisor = Supervisor(layout)
     if program_name(slug) in supervisor.program_names() | set(supervisor.status()):
         yield f"program {program_name(slug)}"
+    for pid in sorted(hub_processes(layout, slug)):
+        yield f"hub or service of the hub, process {pid}"
     for pid in sorted(notebook_launchers(layout, slug)):
         yield f"notebook server, process {pid}"
     numbers = AccountBook(layout).courses().get(slug, frozenset())

@@ -34,6 +34,17 @@ def marked(name: str, value: str) -> frozenset[int]:
     return frozenset(pid for pid in _all() if wanted in _environment(pid) and start_time(pid) is not None)
 
 
+def working_in(folder: Path) -> frozenset[int]:
+    """Living processes whose working folder is this one, or was until it was deleted."""
+    wanted = str(folder.resolve())
+    found = set()
+    for pid in _all():
+        with suppress(OSError):
+            if str(Path(f"/proc/{pid}/cwd").readlink()).removesuffix(" (deleted)") == wanted:
+                found.add(pid)
+    return frozenset(found)
+
+
 def of_accounts(uids: frozenset[int]) -> frozenset[int]:
     """Living processes of these accounts."""
     found = set()

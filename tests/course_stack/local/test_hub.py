@@ -293,8 +293,11 @@ def test_servers_are_found_again_after_the_hub_was_killed(course: DeployedCourse
     supervisor, name = Supervisor(course.machine.layout), hub_process.program_name(course.spec.slug)
     before = supervisor.status()[name].pid
     assert before
+    services = hub_process.hub_processes(course.machine.layout, course.spec.slug) - {before}
+    assert services
     os.kill(before, signal.SIGKILL)
     wait_for("another hub", lambda: supervisor.status()[name].pid not in (None, before))
+    wait_for("end of the dead hub's services", lambda: not any(processes.start_time(pid) for pid in services))
     hub_process.wait_until_answers(course.machine.layout, course.machine.target, course.spec.slug)
     assert student.server_ready()
     kernels = wait_for("the server", lambda: student.server_api("GET", "kernels").json())
