@@ -19,6 +19,7 @@ def break_locks(store: StateStore, slug: str, *, force: bool = False) -> list[Lo
 
     Raises `StackLocked` for one whose owner may live, unless `force`.
     """
+    store.remove_torn_locks(slug)
     broken = []
     for lock in store.locks(slug):
         if not force and (reason := why_alive(lock)):

@@ -182,6 +182,11 @@ class StateStore:
         """Remove exactly this lock."""
         self.objects.delete([lock.key])
 
+    def remove_torn_locks(self, name: str) -> None:
+        """Remove half-written files among a stack's locks: in a folder, a write that a full disk or a kill ended leaves
+        one, and Pulumi takes it for a lock. (Object stores know no half-written objects.)"""
+        self.objects.delete([f.key for f in self.objects.list(self._lock_folder(name)) if f.key.endswith(".tmp")])
+
     def put_markers(self, name: str) -> None:
         """Keep the folders of stacks and of this stack's locks from being empty (see `MARKER`)."""
         for folder in (f".pulumi/stacks/{self._project}/", self._lock_folder(name)):

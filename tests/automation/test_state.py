@@ -125,6 +125,16 @@ def test_exactly_one_lock_is_broken(store: StateStore, objects: Memory) -> None:
     }
 
 
+def test_a_half_written_lock_is_removed_and_a_whole_one_is_not(store: StateStore, objects: Memory) -> None:
+    folder = ".pulumi/locks/organization/jhaas-course/art"
+    objects.put(f"{folder}/1.json", b"{}")
+    objects.put(f"{folder}/2.json.18ea4d770dec6b39.tmp", b"")
+
+    store.remove_torn_locks("art")
+
+    assert list(objects.content) == [f"{folder}/1.json"]
+
+
 def test_leftovers_of_a_stack_are_its_own_and_not_of_one_whose_name_begins_alike(
     store: StateStore, objects: Memory
 ) -> None:
