@@ -162,7 +162,8 @@ def started(module: str) -> list[str]:
     module that is None counts as not installed.
     """
     program = f"import sys; sys.modules['rfc3987_syntax'] = None; from {module} import main; sys.exit(main())"
-    return [sys.executable, "-c", program]
+    # The folder as it is called without links: that is where a notebook's private view shows it.
+    return [str(Path(sys.prefix).resolve() / "bin" / Path(sys.executable).name), "-c", program]
 
 
 def culler_command(spec: CourseSpec) -> list[str]:

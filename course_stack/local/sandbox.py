@@ -241,7 +241,9 @@ def _temporary_folders(root: Path, plan: Plan) -> None:
         (root / folder).mkdir()
     size = f"size={plan.limits.memory}" if plan.limits.memory else "size=50%"
     _mount("tmpfs", root / "tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"mode=1777,{size}")
-    (root / "var/tmp").symlink_to("/tmp")  # noqa: S108 (the private one)
+    # Not a link: while the new root is built, it would lead into the old one.
+    (root / "var/tmp").mkdir()
+    _mount(root / "tmp", root / "var/tmp", flags=_MS_BIND)
 
 
 def _show_system_folder(root: Path, folder: Path) -> None:

@@ -133,6 +133,19 @@ def test_a_notebook_runs_under_its_own_account_in_its_own_home(course: Course) -
 
 
 @private_only
+@pytest.mark.parametrize("parent", ["/tmp", "/var/tmp", "/opt"])
+def test_a_notebook_finds_its_programs_wherever_they_are_installed(course: Course, parent: str) -> None:
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        (Path(folder) / "bin").mkdir(mode=0o755)
+        Path(folder).chmod(0o755)
+        (Path(folder) / "bin" / "here").write_text("installed")
+        before = set(Path("/tmp").iterdir())
+        code = f"print(open('{folder}/bin/here').read()); open('/var/tmp/mine', 'w').close(); open('/tmp/mine')"
+        assert course.run(code, programs=(*course.plan.programs, folder)) == "installed"
+        assert set(Path("/tmp").iterdir()) <= before, "nothing is made outside the private view"
+
+
+@private_only
 def test_what_a_notebook_writes_in_its_home_stays(course: Course) -> None:
     course.run("open('result.txt', 'w').write('42')")
     written = course.layout.homes("biology") / "anna" / "result.txt"
