@@ -120,7 +120,9 @@ class CourseStacks:
 
     def outputs(self, slug: str) -> dict[str, Output]:
         """The stack's outputs, secret ones in clear text. Raises `StackMissing`."""
-        _, content = self._run("outputs", slug, None, None, None, None)
+        job, content = self._run("outputs", slug, None, None, None, None)
+        # Nothing happened of which a record would be wanted.
+        self.log(slug, job.operation).unlink()
         return {name: Output(value, name in content["secret_outputs"]) for name, value in content["outputs"].items()}
 
     def names(self) -> Sequence[str]:

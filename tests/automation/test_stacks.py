@@ -81,6 +81,12 @@ def test_drift_is_told_and_nothing_is_changed(site: Site) -> None:
     assert site.files() == {"kept": "first", "changed": "by hand"}
 
 
+def test_reading_outputs_leaves_no_log_among_those_of_operations(site: Site) -> None:
+    done = site.stacks().deploy(site.spec())
+    site.stacks().outputs("course-one")
+    assert list(done.log.parent.iterdir()) == [done.log]
+
+
 def test_outputs_tell_which_are_secret(site: Site) -> None:
     deployed = site.stacks().deploy(site.spec(secret="shown-to-nobody-else"))
     assert deployed.outputs["token"] == "[secret]"

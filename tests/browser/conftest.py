@@ -26,9 +26,12 @@ _ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """The installed Chromium; tests that need it are skipped where there is none."""
+    """The installed Chromium; tests that need it are skipped where there is none.
+
+    Not for the whole session: while Playwright runs, its event loop is the thread's, and no other test could have one.
+    """
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no Chromium is installed")
@@ -55,7 +58,7 @@ def window(chromium: Browser) -> Iterator[Callable[[], Page]]:
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def course(machine: Machine) -> Iterator[CourseSpec]:
     """The example course, deployed under a name of its own."""
     spec = load_spec({**load_spec(EXAMPLE).model_dump(mode="json"), "slug": "in-the-browser"})

@@ -110,7 +110,9 @@ def test_a_course_from_its_file_to_nothing(machine: Machine, tmp_path: Path) -> 
     shown = jhaas("course", "show", "typed-by-hand")
     assert "hub_url" in shown.stdout
     assert "secret, not shown" in shown.stdout
-    assert "finished" in jhaas("course", "logs", "typed-by-hand").stdout
+    log = jhaas("course", "logs", "typed-by-hand").stdout
+    assert "deploy of typed-by-hand" in log
+    assert "done in" in log
     assert jhaas("course", "refresh", "typed-by-hand").returncode == 0
 
     for answer, arguments in (("", ["--dry-run"]), ("n\n", [])):
