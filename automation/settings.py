@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from course_stack.local.layout import HOME_ENV, Layout
+from course_stack.local.machine import BEYOND_LOOPBACK_ENV, BIND_ENV, PORT_ENV
 from course_stack.target import CREDENTIALS_ENV
 
 PREFIX = "JHAAS_"
@@ -23,8 +24,9 @@ KNOWN_SETTINGS: dict[str, str] = {
     HOME_ENV: "data folder of this machine",
     CREDENTIALS_ENV: "folder of identity.json and object-store.json",
     ENGINE_ENV: "which Pulumi engine: auto, cli or embedded",
-    "JHAAS_PORT": "port of this machine's edge",
-    "JHAAS_BIND_BEYOND_LOOPBACK": "yes: let other machines reach this machine's edge",
+    PORT_ENV: "port of this machine's edge",
+    BIND_ENV: "address on which this machine's edge listens",
+    BEYOND_LOOPBACK_ENV: "yes: let other machines reach this machine's edge",
     "JHAAS_OPERATION_ID": "set by us in the processes of an operation",
     "JHAAS_STATE_URL": "address of the stacks' state, s3://BUCKET/PREFIX?endpoint=… or file:///FOLDER",
     "JHAAS_STATE_REGION": "region of the state bucket",

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from automation.settings import SettingsError, StateSettings, check_environment
+from automation.settings import KNOWN_SETTINGS, SettingsError, StateSettings, check_environment
 from course_stack.local.layout import Layout
 
 URL = "s3://jhaas-state/site?endpoint=http://127.0.0.1:8333"
@@ -107,3 +108,11 @@ def test_no_secret_is_shown_where_settings_are_printed() -> None:
 
     assert "access-secret" not in f"{settings!r} {settings} {settings.model_dump()}"  # type: ignore[union-attr]
     assert "correct horse" not in f"{settings!r} {settings} {settings.model_dump()}"  # type: ignore[union-attr]
+
+
+def test_every_setting_that_the_guides_name_exists() -> None:
+    root = Path(__file__).parents[2]
+    guides = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    named = {name for guide in guides for name in re.findall(r"JHAAS_[A-Z_]*[A-Z]", guide.read_text())}
+    assert len(named) > 10
+    assert named - set(KNOWN_SETTINGS) == set()
