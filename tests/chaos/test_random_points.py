@@ -17,7 +17,7 @@ import pytest
 from tests.chaos.conftest import Arena, Victim
 from tests.support.proxy import Request
 
-pytestmark = [pytest.mark.machine, pytest.mark.long]
+pytestmark = [pytest.mark.machine, pytest.mark.long, pytest.mark.timeout(3 * 3600)]
 
 SLUG = "chaos-random"
 VICTIMS: tuple[Victim, ...] = ("tree", "child", "starter")
