@@ -151,9 +151,12 @@ class Arena:
         return {**found, "hub": str(hub.pid).encode()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def arena(machine: Machine) -> Iterator[Arena]:
-    """The machine behind proxies, with a bystander course that runs all the time."""
+    """The machine behind proxies, with a bystander course that runs all the time.
+
+    It ends with the tests of chaos: others kill every hub of the machine.
+    """
     given = StateSettings.of_machine(machine.layout)
     parts = urlsplit(given.url)
     parameters = dict(parse_qsl(parts.query))

@@ -53,6 +53,16 @@ def _target(**changes: Any) -> Target:
     )
 
 
+@pytest.fixture(autouse=True)
+def event_loop() -> None:
+    """Pulumi's mocks take the thread's own event loop, and keep it; `asyncio.run` in another test leaves none."""
+    policy = asyncio.get_event_loop_policy()
+    try:
+        policy.get_event_loop()
+    except RuntimeError:
+        policy.set_event_loop(policy.new_event_loop())
+
+
 class _Stack:
     """The program, run against recorded answers."""
 
