@@ -1,0 +1,1 @@
+"""Workers: they take due operations and carry them out."""
