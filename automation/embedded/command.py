@@ -91,13 +91,17 @@ class EmbeddedPulumi(PulumiCommand):
                 cancelled.set()
 
     def _operation(self, call: Call, arguments: Arguments, kind: str) -> None:
+        secrets: PassphraseSecrets | None = None
+        if salt := call.settings(call.stack(arguments)).salt:
+            # Begins to derive the key, beside the imports below.
+            secrets = PassphraseSecrets(call.keys, passphrase(call.env), salt)
         from automation.embedded.operation import run_operation
 
         cancelled = threading.Event()
         with self._lock:
             self._running.add(cancelled)
         try:
-            run_operation(call, arguments, kind, cancelled)
+            run_operation(call, arguments, kind, secrets, cancelled)
         finally:
             with self._lock:
                 self._running.discard(cancelled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import platform
 import sys
 import threading
@@ -49,8 +50,12 @@ _TRUE_OR_FALSE = frozenset(
 _VALUE_FLAGS = ("client", "exec-kind", "exec-agent", "event-log", "parallel", "message", "stack", "color")
 
 
-def run_operation(call: Call, arguments: Arguments, kind: str, cancelled: threading.Event) -> None:
-    """Carry out the operation; one that ends with errors, which are in its output, raises `OperationFailed`."""
+def run_operation(
+    call: Call, arguments: Arguments, kind: str, secrets: PassphraseSecrets | None, cancelled: threading.Event
+) -> None:
+    """Carry out the operation; one that ends with errors, which are in its output, raises `OperationFailed`.
+
+    `secrets` are those of the stack's settings, None where these know of no passphrase."""
     preview = kind == "preview" or arguments.flag("preview-only")
     if arguments.flag("run-program"):
         raise Unsupported("the option --run-program")
@@ -60,10 +65,6 @@ def run_operation(call: Call, arguments: Arguments, kind: str, cancelled: thread
         raise Unsupported("programs that are no inline program of the Automation API")
     stack = call.stack(arguments)
     with contextlib.ExitStack() as held:
-        settings = call.settings(stack)
-        secrets: PassphraseSecrets | None = None
-        if settings.salt:
-            secrets = PassphraseSecrets(call.keys, passphrase(call.env), settings.salt)
         if not preview:
             if secrets is None and not stack.exists():
                 raise not_found(stack.name)
@@ -72,7 +73,7 @@ def run_operation(call: Call, arguments: Arguments, kind: str, cancelled: thread
         _Run(call, arguments, kind, stack, deployment, secrets, cancelled, preview=preview).run()
         if arguments.flag("remove") and not preview:
             stack.remove(backups=False)
-            settings.delete()
+            call.settings(stack).delete()
             call.out(f"The resources in the stack have been deleted and the stack '{stack.name}' has been removed.")
 
 
@@ -133,6 +134,10 @@ class _Run:
             if not log.startswith("tcp://"):
                 raise Unsupported("event logs that are files")
             self._stream = EventStream(log)
+        if self._kind == "update":
+            # The key takes a fifth of a second; what is needed after it is loaded meanwhile.
+            for module in ("automation.embedded.monitor", "cryptography.hazmat.primitives.ciphers.aead"):
+                importlib.import_module(module)
         crypter = checked(self._secrets).crypter
         decrypt = crypter.decrypt
         if (state_salt := salt_of(self._saved)) and state_salt != self._secrets.salt:

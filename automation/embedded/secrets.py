@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -75,8 +76,16 @@ class Keys:
     def derive(self, phrase: str, salt: bytes) -> Future[bytes]:
         name = hashlib.sha256(phrase.encode()).digest(), salt
         if name not in self._keys:
-            self._keys[name] = self._pool.submit(hashlib.pbkdf2_hmac, "sha256", phrase.encode(), salt, ITERATIONS, 32)
+            begun = threading.Event()
+            self._keys[name] = self._pool.submit(_derive, phrase, salt, begun)
+            # A thread whose interpreter is busy elsewhere would begin some 30 ms late.
+            begun.wait(0.05)
         return self._keys[name]
+
+
+def _derive(phrase: str, salt: bytes, begun: threading.Event) -> bytes:
+    begun.set()
+    return hashlib.pbkdf2_hmac("sha256", phrase.encode(), salt, ITERATIONS, 32)
 
 
 class PassphraseSecrets:
