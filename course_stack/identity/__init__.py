@@ -12,7 +12,13 @@ from course_stack.target import Target
 
 
 class IdentityError(Exception):
-    """The identity provider refused or could not be reached; the message says which, and what to do."""
+    """The identity provider refused or could not be reached; the message says which, and what to do.
+
+    `unknown` is the subject that the provider has no account for, where that is the reason."""
+
+    def __init__(self, message: str, *, unknown: str | None = None) -> None:
+        super().__init__(message)
+        self.unknown = unknown
 
 
 @dataclass(frozen=True, slots=True)

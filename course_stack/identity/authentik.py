@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from course_stack.identity import ClientRequest, Endpoints, IdentityError, OidcClient
+from course_stack.identity.connection import Connection
 from course_stack.target import IdentityTarget
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ Found = dict[str, Any]
 """An object of Authentik's, as its API describes it."""
 
 
-class Authentik:
+class Authentik(Connection):
     """An `IdentityProvider`. Makes no connection before it is used; `with` or `close` ends its connections.
 
     `credentials`: `token`, an API token of an account that may view, add, change and delete applications, OAuth2
@@ -79,16 +79,8 @@ class Authentik:
         if not credentials.get("token"):
             raise IdentityError("identity.json has no 'token': put an API token of Authentik there.")
         self._token = credentials["token"]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if "_http" in self.__dict__:
-            self._http.close()
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {self._token}"}
+        super().__init__(self._url, self._base + _API, headers, _TIMEOUT)
 
     # --- clients
 
@@ -282,7 +274,8 @@ class Authentik:
                     return int(user["pk"])
         raise IdentityError(
             f"{subject!r} is no account at {self._url} (a subject is the UUID of an account there): correct the list "
-            "of people, or make the account first."
+            "of people, or make the account first.",
+            unknown=subject,
         )
 
     def _flow(self, slug: str) -> str:
@@ -353,21 +346,6 @@ class Authentik:
             found += answer["results"]
             page = int(answer["pagination"]["next"])
         return found
-
-    @cached_property
-    def _http(self) -> httpx.Client:
-        import httpx
-
-        return httpx.Client(
-            base_url=self._base + _API,
-            headers={
-                "Host": urlsplit(self._url).netloc,
-                "Accept": "application/json",
-                "Authorization": f"Bearer {self._token}",
-            },
-            timeout=_TIMEOUT,
-            trust_env=False,
-        )
 
     def _send(self, method: str, address: str, path: str, expected: set[int], **arguments: Any) -> httpx.Response:
         """One request; any answer but the expected ones, and one that is not JSON, is an IdentityError."""

@@ -13,14 +13,13 @@ from __future__ import annotations
 import json
 import time
 import uuid
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from course_stack.identity import ClientRequest, Endpoints, IdentityError, OidcClient
+from course_stack.identity.connection import Connection
 from course_stack.target import IdentityTarget
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ _GROUP_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
 _USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
 
 
-class Canaille:
+class Canaille(Connection):
     """An `IdentityProvider`. Makes no connection before it is used; `with` or `close` ends its connections.
 
     `credentials`: `management_key` (private JWK as JSON, one of Canaille's inactive keys), `client_id` and
@@ -45,18 +44,9 @@ class Canaille:
     def __init__(self, target: IdentityTarget, credentials: Mapping[str, str]) -> None:
         self._url = target.url
         self._base = target.internal_url or target.url
+        super().__init__(self._url, self._base, {"Accept": "application/json, application/scim+json"}, _TIMEOUT)
         self._credentials = credentials
         self._token: str | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if "_http" in self.__dict__:
-            self._http.close()
 
     # --- clients
 
@@ -99,7 +89,8 @@ class Canaille:
         for subject in sorted(wanted - before):
             if self._user(subject) is None:
                 raise IdentityError(
-                    f"{subject!r} is no account at {self._url}: correct the list of people, or make the account first."
+                    f"{subject!r} is no account at {self._url}: correct the list of people, or make the account first.",
+                    unknown=subject,
                 )
         if found is None:
             body = self._group_body(name, wanted)
@@ -295,19 +286,6 @@ class Canaille:
         return str(response.json()["access_token"])
 
     # --- inside: HTTP
-
-    @cached_property
-    def _http(self) -> httpx.Client:
-        import httpx
-
-        client = httpx.Client(
-            base_url=self._base,
-            headers={"Host": urlsplit(self._url).netloc, "Accept": "application/json, application/scim+json"},
-            timeout=_TIMEOUT,
-            trust_env=False,
-        )
-        weakref.finalize(self, client.close)  # for those who only let go of us
-        return client
 
     def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         with self._reachable():

@@ -65,6 +65,13 @@ class Course(Base):
     people_revision: Mapped[int] = mapped_column(default=0)
     """Counts changes of who has access; `people_applied` is the one that the identity provider and the hub know."""
     people_applied: Mapped[int] = mapped_column(default=0)
+    people_access: Mapped[Word] = mapped_column(default="nobody")
+    """Who was let in when that was applied: nobody, leads or everybody (`portal.groups.access`)."""
+    people_not_before: Mapped[datetime | None]
+    """When applying them is tried next, after a failure; None: as soon as there is something to apply."""
+    people_tries: Mapped[int] = mapped_column(default=0)
+    people_failure: Mapped[str] = mapped_column(Text, default="")
+    """Why they could not be applied yet, in one sentence for people."""
 
     hub_url: Mapped[str | None] = mapped_column(String(300))
     api_url: Mapped[str | None] = mapped_column(String(300))
