@@ -21,8 +21,9 @@ class Home(Base):
     course_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("courses.id"), primary_key=True)
     home: Mapped[str] = mapped_column(String(200), primary_key=True)
     """Its name at the storage: a folder, or a volume claim."""
-    issuer: Mapped[str] = mapped_column(String(500))
-    subject: Mapped[str] = mapped_column(String(128))
+    issuer: Mapped[str | None] = mapped_column(String(500))
+    """Whose home it is; None for one that the storage has and nobody is known to have had."""
+    subject: Mapped[str | None] = mapped_column(String(128))
     first_seen_at: Mapped[datetime]
     server_stopped_at: Mapped[datetime | None]
     """When the person's last server was verified to be stopped."""
@@ -45,7 +46,7 @@ class Archive(Base):
     closing: Mapped[int]
     home: Mapped[str] = mapped_column(String(200))
     number: Mapped[int] = mapped_column(default=1)
-    """A lead's home is archived again when their access is cut."""
+    """Counts the tries, and the passes: a lead's home is archived again when their access is cut."""
     issuer: Mapped[str | None] = mapped_column(String(500))
     subject: Mapped[str | None] = mapped_column(String(128))
     """Whose home it is; None for one that the storage has and nobody is known to have had."""
@@ -58,6 +59,8 @@ class Archive(Base):
     size: Mapped[int | None] = mapped_column(BigInteger)
     """Bytes of the tar.zst."""
     files: Mapped[int | None]
+    skipped: Mapped[int | None]
+    """How many things of the home are not in it, or not as they should be; its MANIFEST names them."""
     sha256: Mapped[str | None] = mapped_column(String(64))
     failure: Mapped[str] = mapped_column(Text, default="")
 
