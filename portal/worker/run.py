@@ -13,6 +13,7 @@ from automation.events import Event
 from course_stack.spec import CourseSpec
 from course_stack.target import Target
 from portal.clock import SiteClock
+from portal.config import PortalSettings
 from portal.models import Course
 
 
@@ -60,6 +61,8 @@ class Run(Protocol):
 
     @property
     def clock(self) -> SiteClock: ...
+    @property
+    def settings(self) -> PortalSettings: ...
 
     def tell(self, event: Event) -> None:
         """Store an event of this attempt; watchers see it at once. Raises `AttemptLost`."""
