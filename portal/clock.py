@@ -18,15 +18,25 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _not_moved() -> timedelta:
+    return timedelta()
+
+
 @dataclass(frozen=True)
 class SiteClock:
     """`source` gives aware instants; `zone` is the site's. Days are calendar days in that zone."""
 
     zone: ZoneInfo
     source: Callable[[], datetime] = utc_now
+    moved: Callable[[], timedelta] = _not_moved
+    """How far ahead of `source` the site is: nothing, except in demos."""
 
     def now(self) -> datetime:
-        """This moment, in UTC."""
+        """This moment at the site, in UTC."""
+        return self.wall() + self.moved()
+
+    def wall(self) -> datetime:
+        """This moment as other machines see it, in UTC: what sessions and tokens go by. A demo does not move it."""
         return self.source().astimezone(UTC)
 
     def today(self) -> dt.date:

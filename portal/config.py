@@ -21,7 +21,7 @@ def _zone(name: str) -> str:
 class PortalSettings(BaseSettings):
     """Everything that can be set for web, scheduler and workers alike."""
 
-    model_config = SettingsConfigDict(env_prefix="JHAAS_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="JHAAS_", frozen=True, hide_input_in_errors=True, populate_by_name=True)
 
     database_url: SecretStr = Field(
         validation_alias="DATABASE_URL",

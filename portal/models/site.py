@@ -61,7 +61,7 @@ class SiteState(Base):
 
     __tablename__ = "site_state"
 
-    id: Mapped[int] = mapped_column(primary_key=True, default=1)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=1)
     clock_offset_seconds: Mapped[int] = mapped_column(BigInteger, default=0)
     """How far a demo's clock was moved forward; 0 everywhere else."""
     settings_digest: Mapped[str] = mapped_column(String(64), default="")
