@@ -3,6 +3,7 @@
 from course_stack.spec.image import ImageReference
 from course_stack.spec.load import json_schema, load_spec
 from course_stack.spec.model import (
+    CourseDesign,
     CourseSpec,
     Culling,
     GitRepository,
@@ -17,6 +18,7 @@ from course_stack.spec.model import (
 from course_stack.spec.problems import Problem, SpecError, problems_of
 
 __all__ = [
+    "CourseDesign",
     "CourseSpec",
     "Culling",
     "GitRepository",

@@ -245,12 +245,8 @@ class Spawning(_Part):
     )
 
 
-class CourseSpec(_Part):
-    """The technical part of a course. Immutable; a valid one can be deployed on every target that has the room."""
-
-    model_config = ConfigDict(
-        title="Course", json_schema_extra={"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    )
+class CourseDesign(_Part):
+    """What a course shall be, whoever is in it: a spec without people."""
 
     slug: Slug = Field(
         title="short name",
@@ -317,18 +313,6 @@ class CourseSpec(_Part):
     spawning: Spawning = Field(
         default=Spawning(), title="start limits", description="Keeps a full room from overloading the target."
     )
-    leads: tuple[Subject, ...] = Field(
-        title="leads",
-        description="Teachers, by their subject at the identity provider. Kept in alphabetical order.",
-        min_length=1,
-        max_length=20,
-    )
-    participants: tuple[Subject, ...] = Field(
-        default=(),
-        title="participants",
-        description="Students who were let in, by their subject at the identity provider. Kept in alphabetical order.",
-        max_length=MAX_SEATS,
-    )
 
     @field_validator("last_day")
     @classmethod
@@ -378,6 +362,34 @@ class CourseSpec(_Part):
             raise refuse("the mount paths {one} and {other} are in each other's way", one=pair[0], other=pair[1])
         return volumes
 
+    @property
+    def default_profile(self) -> Profile | None:
+        """The profile that is chosen beforehand: the one marked, else the first; None where there are none."""
+        return next(
+            (profile for profile in self.profiles if profile.default), self.profiles[0] if self.profiles else None
+        )
+
+
+class CourseSpec(CourseDesign):
+    """The technical part of a course. Immutable; a valid one can be deployed on every target that has the room."""
+
+    model_config = ConfigDict(
+        title="Course", json_schema_extra={"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    )
+
+    leads: tuple[Subject, ...] = Field(
+        title="leads",
+        description="Teachers, by their subject at the identity provider. Kept in alphabetical order.",
+        min_length=1,
+        max_length=20,
+    )
+    participants: tuple[Subject, ...] = Field(
+        default=(),
+        title="participants",
+        description="Students who were let in, by their subject at the identity provider. Kept in alphabetical order.",
+        max_length=MAX_SEATS,
+    )
+
     @field_validator("leads", "participants")
     @classmethod
     def _each_once(cls, subjects: tuple[str, ...]) -> tuple[str, ...]:
@@ -412,20 +424,13 @@ class CourseSpec(_Part):
         everybody = self.seats + len(self.leads)
         return min(self.spawning.active_servers or everybody, everybody)
 
-    @property
-    def default_profile(self) -> Profile | None:
-        """The profile that is chosen beforehand: the one marked, else the first; None where there are none."""
-        return next(
-            (profile for profile in self.profiles if profile.default), self.profiles[0] if self.profiles else None
-        )
-
     def digest(self) -> str:
         """The revision: SHA-256 (hex) over the spec's JSON with sorted keys. Equal specs, and only they, share it."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def request_problems(spec: CourseSpec, today: dt.date) -> list[Problem]:
+def request_problems(spec: CourseDesign, today: dt.date) -> list[Problem]:
     """What keeps a valid spec from being asked for today: it lies in the past, or too far ahead.
 
     Only for new requests; a course that runs has begun. `today` is the day in the site's time zone.
