@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from portal import audit
 from portal.actor import Actor, roles_in
 from portal.clock import SiteClock
+from portal.config import PortalSettings
 from portal.courses.problems import Refused, Stale
-from portal.lifecycle import Action, Circumstances, Refusal, Role, Status, transition
-from portal.models import Course
+from portal.lifecycle import HAS_STACK, Action, Circumstances, Refusal, Role, Status, possible_actions, transition
+from portal.models import ChangeRequest, Course, TargetRecord
 
 
 def lock(session: Session, course_id: object, *, version: int | None = None) -> Course:
@@ -30,6 +31,55 @@ def lock(session: Session, course_id: object, *, version: int | None = None) -> 
     if version is not None and found.version != version:
         raise Stale
     return found
+
+
+def lock_with_target(session: Session, course_id: object, *, version: int | None = None) -> tuple[Course, TargetRecord]:
+    """The course and its target, both rows locked, always the target first: capacity is given out one at a time.
+
+    Raises as `lock` does, and `Stale` where the course went to another target meanwhile.
+    """
+    name = session.scalar(select(Course.target_name).where(Course.id == course_id))
+    if name is None:
+        raise LookupError(f"no course {course_id}")
+    target = session.scalars(
+        select(TargetRecord)
+        .where(TargetRecord.name == name)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
+    course = lock(session, course_id, version=version)
+    if course.target_name != name:
+        raise Stale
+    return course, target
+
+
+def circumstances(
+    clock: SiteClock, settings: PortalSettings, actor: Actor, course: Course, roles: AbstractSet[Role]
+) -> Circumstances:
+    """What people's actions on a course depend on. (What the scheduler's depend on, it knows itself.)"""
+    return Circumstances(
+        is_over=is_over(course, clock),
+        stack_exists=course.status in HAS_STACK,
+        is_own=Role.LEAD in roles or (actor.id is not None and actor.id == course.requested_by_id),
+        own_approval_allowed=settings.allow_own_approval,
+    )
+
+
+def actions_of(
+    clock: SiteClock, settings: PortalSettings, actor: Actor, course: Course, roles: AbstractSet[Role]
+) -> frozenset[Action]:
+    """What the actor can do to the course now: what its page offers."""
+    return possible_actions(course.status, roles, circumstances(clock, settings, actor, course, roles))
+
+
+def begin(session: Session, clock: SiteClock, actor: Actor, course: Course, *, after: dict[str, Any]) -> None:
+    """The first status of a course that was just made, and its first audit entry."""
+    course.status = Status.REQUESTED
+    course.status_since = clock.now()
+    course.next_due_at = clock.now()
+    session.add(course)
+    session.flush()
+    audit.record(session, clock, actor, "course.request", course=course, after={"status": course.status, **after})
 
 
 def is_over(course: Course, clock: SiteClock) -> bool:
@@ -49,7 +99,12 @@ def act(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> Status:
-    """Do an action to a course whose row is locked (`lock`): status, audit entry, and due at once for the scheduler.
+    """Do an action to a course whose row is locked (`lock`): status, audit entry, what follows from the status alone,
+    and due at once for the scheduler.
+
+    What follows: the number and instant of a new closing, `closed_at`, `stack_gone_at`, their end by an extension;
+    `people_revision` moves where access becomes another one; an open change request is void where nobody can decide
+    it any more. Operations and mails are asked for by whoever acts.
 
     Raises `Refused` and changes nothing where `portal.lifecycle` says no.
     """
@@ -63,6 +118,35 @@ def act(
     if found is not old:
         course.status = found
         course.status_since = clock.now()
+        _follow(session, clock, course, old)
         before, after = {"status": old, **(before or {})}, {"status": found, **(after or {})}
     audit.record(session, clock, actor, f"course.{action}", course=course, before=before, after=after)
     return found
+
+
+_ACCESS = {Status.ACTIVE: "everybody", Status.CLOSING: "leads", Status.CLOSED: "leads"}
+"""Who may be in the hub; in all other statuses nobody."""
+
+_CHANGES_ARE_DECIDED = frozenset({Status.APPROVED, Status.DEPLOYING, Status.DEPLOY_FAILED, Status.ACTIVE})
+
+
+def _follow(session: Session, clock: SiteClock, course: Course, old: Status) -> None:
+    """What a new status brings with it, whoever caused it."""
+    new, now = course.status, clock.now()
+    if _ACCESS.get(new) != _ACCESS.get(old):
+        course.people_revision += 1
+    if new is Status.CLOSING:
+        course.closing += 1
+        course.closing_since = now
+    elif new is Status.CLOSED:
+        course.closed_at = now
+    elif new is Status.ARCHIVED:
+        course.stack_gone_at = now
+    elif new is Status.ACTIVE and old in (Status.CLOSING, Status.CLOSED):
+        course.closing_since = course.closed_at = course.ended_early_at = None
+    if old in _CHANGES_ARE_DECIDED and new not in _CHANGES_ARE_DECIDED:
+        session.execute(
+            update(ChangeRequest)
+            .where(ChangeRequest.course_id == course.id, ChangeRequest.status == "open")
+            .values(status="void", decided_at=now)
+        )
