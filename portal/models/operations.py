@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, String, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.models.base import Base, Key, Word
@@ -30,6 +30,8 @@ class Operation(Base):
     )
 
     id: Mapped[Key]
+    number: Mapped[int] = mapped_column(BigInteger, Identity(always=True), unique=True)
+    """Counts up over all operations: their order where two were asked for at the same instant."""
     course_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("courses.id"))
     kind: Mapped[Word]
     """deploy, update, check, close, archive, destroy, refresh or purge."""
@@ -62,6 +64,7 @@ class Attempt(Base):
     __table_args__ = (
         Index("uq_attempts_live", "operation_id", unique=True, postgresql_where=text("result IS NULL")),
         Index("ix_attempts_lease", "lease_until", postgresql_where=text("result IS NULL")),
+        UniqueConstraint("operation_id", "number"),
         CheckConstraint("result IN ('succeeded', 'failed', 'lost', 'cancelled')", "result"),
     )
 
@@ -77,6 +80,8 @@ class Attempt(Base):
     deadline: Mapped[datetime | None]
     """By the database's clock: when the attempt is ended whatever it does."""
     finished_at: Mapped[datetime | None]
+    released_at: Mapped[datetime | None]
+    """Since when nothing of it can live any more: its worker ended it in order, or a later one proved it dead."""
     result: Mapped[str | None] = mapped_column(String(20))
     """succeeded, failed, lost (its worker is gone) or cancelled; None while it is live."""
     failure: Mapped[str] = mapped_column(Text, default="")
