@@ -44,6 +44,8 @@ class Course(Base):
     """Of the approved revision, as are `last_day`, `seats` and `title`: what lists and calendars ask for."""
     last_day: Mapped[dt.date]
     seats: Mapped[int]
+    agreed_last_day: Mapped[dt.date | None]
+    """The last day that governance agreed to: leads extend so many days beyond it and no further, however often."""
     approved_revision: Mapped[int]
     """The revision that is wanted; before approval the one that is asked for."""
     applied_revision: Mapped[int | None]

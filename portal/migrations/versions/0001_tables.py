@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("first_day", sa.Date(), nullable=False),
         sa.Column("last_day", sa.Date(), nullable=False),
         sa.Column("seats", sa.Integer(), nullable=False),
+        sa.Column("agreed_last_day", sa.Date(), nullable=True),
         sa.Column("approved_revision", sa.Integer(), nullable=False),
         sa.Column("applied_revision", sa.Integer(), nullable=True),
         sa.Column("requested_by_id", sa.Uuid(), nullable=False),
