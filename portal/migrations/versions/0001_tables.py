@@ -294,6 +294,7 @@ def upgrade() -> None:
     op.create_table(
         "operations",
         sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("course_id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.String(length=64), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
@@ -319,6 +320,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["course_id"], ["courses.id"], name=op.f("fk_operations_course_id_courses")),
         sa.ForeignKeyConstraint(["created_by_id"], ["users.id"], name=op.f("fk_operations_created_by_id_users")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_operations")),
+        sa.UniqueConstraint("number", name=op.f("uq_operations_number")),
     )
     op.create_index(op.f("ix_operations_course_id_created_at"), "operations", ["course_id", "created_at"], unique=False)
     op.create_index(
@@ -365,12 +367,14 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("deadline", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("result", sa.String(length=20), nullable=True),
         sa.Column("failure", sa.Text(), nullable=False),
         sa.Column("details", postgresql.JSONB(), nullable=True),
         sa.CheckConstraint("result IN ('succeeded', 'failed', 'lost', 'cancelled')", name=op.f("ck_attempts_result")),
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name=op.f("fk_attempts_operation_id_operations")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
+        sa.UniqueConstraint("operation_id", "number", name=op.f("uq_attempts_operation_id_number")),
     )
     op.create_index(
         "ix_attempts_lease", "attempts", ["lease_until"], unique=False, postgresql_where=sa.text("result IS NULL")
