@@ -1,0 +1,1 @@
+"""Mails: written with what they tell of (`outbox`), sent later (`sender`)."""
