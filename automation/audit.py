@@ -30,6 +30,10 @@ class Reality(Protocol):
         """Everything of ours that is there, whichever course it belongs to."""
         ...
 
+    def may_stay(self, thing: Thing) -> bool:
+        """Whether it is left on purpose when its course is destroyed."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StackAudit:
@@ -71,8 +75,10 @@ def compare(
     leftovers: Mapping[str, Sequence[str]],
     found: frozenset[Thing],
     things_of: Callable[[str], frozenset[Thing]],
+    may_stay: Callable[[Thing], bool] = lambda _thing: False,
 ) -> Audit:
-    """A stack that was never deployed whole (or cannot be read) lacks nothing yet, and what it has is no stray."""
+    """A stack that was never deployed whole (or cannot be read) lacks nothing yet, and what it has is no stray; nor is
+    what may stay behind."""
     audits = []
     explained: set[Thing] = set()
     for stack in stacks:
@@ -88,4 +94,5 @@ def compare(
         audits.append(
             StackAudit(stack.name, stack.updated, stack.resource_count, stack.interrupted, held, tuple(missing))
         )
-    return Audit(tuple(audits), tuple(sorted(found - explained)), leftovers)
+    stray = sorted(thing for thing in found - explained if not may_stay(thing))
+    return Audit(tuple(audits), tuple(stray), leftovers)

@@ -156,7 +156,7 @@ _KEPT = frozenset(
 _KEPT_PREFIXES = ("LC_", "XDG_")
 
 
-class _Unfit(Exception):  # noqa: N818 - a word that follows "but"
+class _Unfit(Exception):
     """Why the CLI cannot be used."""
 
 

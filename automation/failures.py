@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 
-class OperationFailed(Exception):  # noqa: N818 - says what happened to the operation
+class OperationFailed(Exception):
     """An operation ended without success; nothing is lost, and the next run repairs what was half made.
 
     `operation` is its id and `log` the path of its record (both empty if it never began).

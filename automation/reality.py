@@ -28,6 +28,7 @@ class LocalReality:
         self._layout = layout
         self._identity = identity.connect(target, layout.credentials)
         self._store = object_store.connect(target, layout.credentials)
+        self._keep_buckets = target.object_store.keep_buckets
 
     def things_of(self, slug: str) -> frozenset[Thing]:
         """By the names that follow from the slug."""
@@ -53,9 +54,13 @@ class LocalReality:
             found |= {Thing(STORE_USER, name) for name in users.result() if name != STATE_BUCKET}
         return frozenset(found)
 
+    def may_stay(self, thing: Thing) -> bool:
+        """A bucket, where the target keeps those of destroyed courses."""
+        return thing.kind == BUCKET and self._keep_buckets
+
     def traces(self, slug: str) -> list[str]:
-        """Everything of one course that is there, in words: the independent look after a removal."""
-        behind = self.found() & self._behind(CourseNames(slug))
+        """Everything of one course that must not outlive it and is there, in words: the look after a removal."""
+        behind = {thing for thing in self.found() & self._behind(CourseNames(slug)) if not self.may_stay(thing)}
         return [*hub_process.traces(self._layout, slug), *(f"{thing.kind} {thing.name}" for thing in sorted(behind))]
 
     def _behind(self, names: CourseNames) -> frozenset[Thing]:

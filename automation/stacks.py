@@ -140,7 +140,7 @@ class CourseStacks:
             stacks, locks = pool.submit(store.stacks), pool.submit(store.all_locks)
             left = pool.submit(store.all_leftovers)
             found = reality.found()
-            return compare(stacks.result(), locks.result(), left.result(), found, reality.things_of)
+            return compare(stacks.result(), locks.result(), left.result(), found, reality.things_of, reality.may_stay)
 
     def unlock(self, slug: str, *, force: bool = False) -> Sequence[Lock]:
         """Break the locks of a stack whose owners are proven dead; with `force` the others too.

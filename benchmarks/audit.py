@@ -6,7 +6,8 @@ import json
 
 from automation.state import StateStore
 from benchmarks.figure import Figure, seconds
-from benchmarks.machine import example, machine
+from benchmarks.machine import machine
+from tests.support.examples import example
 
 STACKS = 1000
 

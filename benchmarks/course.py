@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.figure import Figure, seconds
-from benchmarks.machine import example, machine
+from benchmarks.machine import machine
 from course_stack.local.supervisor import Supervisor
+from tests.support.examples import example
 
 ROUNDS = 3
 

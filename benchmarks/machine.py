@@ -18,8 +18,6 @@ from course_stack.local import services
 from course_stack.local.layout import Layout
 from course_stack.local.machine import local_target
 from course_stack.local.services.demo import ensure_demo_people
-from course_stack.spec import CourseSpec, load_spec
-from portal.cli.demo import EXAMPLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +49,6 @@ def machine() -> Iterator[Machine]:
         os.environ.clear()
         os.environ.update(before)
         shutil.rmtree(home)
-
-
-def example(slug: str) -> CourseSpec:
-    """The example course under another name."""
-    return load_spec({**load_spec(EXAMPLE).model_dump(mode="json"), "slug": slug})
 
 
 def _free_port() -> int:

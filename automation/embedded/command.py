@@ -21,7 +21,7 @@ from automation.embedded.arguments import Arguments, parse
 from automation.embedded.backend import Backend, Stack, not_found, outputs_of
 from automation.embedded.errors import EngineError, OperationFailed, Unsupported
 from automation.embedded.locks import remove_locks
-from automation.embedded.secrets import PROVIDER, Keys, PassphraseSecrets, passphrase
+from automation.embedded.secrets import PROVIDER, Keys, PassphraseSecrets, checked, passphrase
 from automation.embedded.settings import Project, StackSettings
 from automation.embedded.state import (
     ENGINE_VERSION,
@@ -29,6 +29,7 @@ from automation.embedded.state import (
     Snapshot,
     deployment_from_json,
     deployment_to_json,
+    forget_ciphertexts,
     now,
     salt_of,
 )
@@ -91,20 +92,22 @@ class EmbeddedPulumi(PulumiCommand):
                 cancelled.set()
 
     def _operation(self, call: Call, arguments: Arguments, kind: str) -> None:
-        secrets: PassphraseSecrets | None = None
-        if salt := call.settings(call.stack(arguments)).salt:
-            # Begins to derive the key, beside the imports below.
-            secrets = PassphraseSecrets(call.keys, passphrase(call.env), salt)
+        with contextlib.suppress(EngineError):  # which the operation will come upon in its turn
+            self._begin_to_derive(call, arguments)
         from automation.embedded.operation import run_operation
 
         cancelled = threading.Event()
         with self._lock:
             self._running.add(cancelled)
         try:
-            run_operation(call, arguments, kind, secrets, cancelled)
+            run_operation(call, arguments, kind, cancelled)
         finally:
             with self._lock:
                 self._running.discard(cancelled)
+
+    def _begin_to_derive(self, call: Call, arguments: Arguments) -> None:
+        if salt := call.settings(call.stack(arguments)).salt:
+            self.prepare(passphrase(call.env), salt)
 
 
 class Lines:
@@ -180,15 +183,6 @@ class Call:
     def secrets(self, settings: StackSettings, deployment: Mapping[str, Any]) -> PassphraseSecrets:
         """The secrets of a stack: by the salt of its settings, of its state, or a new one."""
         return PassphraseSecrets(self.keys, passphrase(self.env), settings.salt or salt_of(deployment))
-
-
-def checked(secrets: PassphraseSecrets) -> PassphraseSecrets:
-    """The secrets with their key verified; a wrong passphrase fails with the CLI's words."""
-    try:
-        _ = secrets.crypter
-    except EngineError as error:
-        raise EngineError(f"getting stack configuration: get stack secrets manager: {error}") from error
-    return secrets
 
 
 # ---- commands
@@ -416,18 +410,6 @@ def _stack_import(call: Call, arguments: Arguments) -> None:
     with stack.lock().held(call.err):
         stack.write(deployment_to_json(snapshot, secrets.crypter.encrypt))
     call.out("Import complete.")
-
-
-def forget_ciphertexts(snapshot: Snapshot) -> None:
-    def forget(value: Any) -> None:
-        if isinstance(value, Secret):
-            value.ciphertext = None
-        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            forget(item)
-
-    for resource in (*snapshot.resources, *(pending.resource for pending in snapshot.pending)):
-        forget(resource.inputs)
-        forget(resource.outputs)
 
 
 def _tag_ls(call: Call, arguments: Arguments) -> None:

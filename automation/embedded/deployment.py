@@ -45,7 +45,7 @@ UNKNOWN_ID = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 _INTERNAL = "__internal"
 
 
-class Stopped(Exception):  # noqa: N818 -- says that the operation is ending
+class Stopped(Exception):
     """No new step is begun: a step failed, or the operation was cancelled."""
 
 

@@ -11,14 +11,14 @@ class EngineError(Exception):
         self.code = code
 
 
-class Unsupported(EngineError):  # noqa: N818 -- reads as what it says
+class Unsupported(EngineError):
     """Something of Pulumi that this engine leaves to the real CLI."""
 
     def __init__(self, feature: str) -> None:
         super().__init__(f"the embedded engine does not support {feature}: use the pulumi CLI for it")
 
 
-class OperationFailed(EngineError):  # noqa: N818
+class OperationFailed(EngineError):
     """An operation ended with errors that are already in its output."""
 
     def __init__(self) -> None:

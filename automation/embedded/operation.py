@@ -19,7 +19,7 @@ from automation.embedded.events import Events, EventStream
 from automation.embedded.journal import Journal
 from automation.embedded.plugins import Plugins
 from automation.embedded.providers import DYNAMIC
-from automation.embedded.secrets import PassphraseSecrets, passphrase
+from automation.embedded.secrets import PassphraseSecrets, checked, passphrase
 from automation.embedded.sockets import Sockets
 from automation.embedded.state import (
     ENGINE_VERSION,
@@ -28,6 +28,7 @@ from automation.embedded.state import (
     Snapshot,
     deployment_from_json,
     deployment_to_json,
+    forget_ciphertexts,
     salt_of,
 )
 from automation.embedded.values import Properties
@@ -50,12 +51,8 @@ _TRUE_OR_FALSE = frozenset(
 _VALUE_FLAGS = ("client", "exec-kind", "exec-agent", "event-log", "parallel", "message", "stack", "color")
 
 
-def run_operation(
-    call: Call, arguments: Arguments, kind: str, secrets: PassphraseSecrets | None, cancelled: threading.Event
-) -> None:
-    """Carry out the operation; one that ends with errors, which are in its output, raises `OperationFailed`.
-
-    `secrets` are those of the stack's settings, None where these know of no passphrase."""
+def run_operation(call: Call, arguments: Arguments, kind: str, cancelled: threading.Event) -> None:
+    """Carry out the operation; one that ends with errors, which are in its output, raises `OperationFailed`."""
     preview = kind == "preview" or arguments.flag("preview-only")
     if arguments.flag("run-program"):
         raise Unsupported("the option --run-program")
@@ -65,6 +62,10 @@ def run_operation(
         raise Unsupported("programs that are no inline program of the Automation API")
     stack = call.stack(arguments)
     with contextlib.ExitStack() as held:
+        settings = call.settings(stack)
+        secrets: PassphraseSecrets | None = None
+        if settings.salt:
+            secrets = PassphraseSecrets(call.keys, passphrase(call.env), settings.salt)
         if not preview:
             if secrets is None and not stack.exists():
                 raise not_found(stack.name)
@@ -73,7 +74,7 @@ def run_operation(
         _Run(call, arguments, kind, stack, deployment, secrets, cancelled, preview=preview).run()
         if arguments.flag("remove") and not preview:
             stack.remove(backups=False)
-            call.settings(stack).delete()
+            settings.delete()
             call.out(f"The resources in the stack have been deleted and the stack '{stack.name}' has been removed.")
 
 
@@ -124,8 +125,6 @@ class _Run:
             self._sockets.close()
 
     def _run(self, plugins: Plugins) -> None:
-        from automation.embedded.command import checked
-
         call, stack = self._call, self._stack
         settings = call.settings(stack)
         if self._secrets is None:
@@ -145,8 +144,6 @@ class _Run:
             decrypt = checked(PassphraseSecrets(call.keys, passphrase(call.env), state_salt)).crypter.decrypt
         base = deployment_from_json(self._saved, decrypt)
         if state_salt and state_salt != self._secrets.salt:
-            from automation.embedded.command import forget_ciphertexts
-
             forget_ciphertexts(base)
         base.salt = self._secrets.salt
         config = settings.values(crypter)

@@ -190,11 +190,11 @@ class PluginProvider:
         return outputs
 
 
-class _Unimplemented(ProviderError):  # noqa: N818 -- an answer, not a failure
+class _Unimplemented(ProviderError):
     pass
 
 
-class _Partial(Exception):  # noqa: N818 -- becomes a PartialFailure
+class _Partial(Exception):
     def __init__(self, detail: Any) -> None:
         super().__init__()
         self._detail = detail

@@ -16,7 +16,7 @@ class ProviderError(Exception):
     """What a provider failed with, in its own words."""
 
 
-class PartialFailure(ProviderError):  # noqa: N818 -- reads as what it says
+class PartialFailure(ProviderError):
     """The object exists, but did not become ready: its state must be kept."""
 
     def __init__(self, reasons: list[str], made: Made) -> None:

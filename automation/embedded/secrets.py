@@ -132,3 +132,12 @@ class PassphraseSecrets:
             _ = self.crypter
         assert self._given is not None
         return self._given
+
+
+def checked(secrets: PassphraseSecrets) -> PassphraseSecrets:
+    """The secrets with their key verified; a wrong passphrase fails with the CLI's words."""
+    try:
+        _ = secrets.crypter
+    except EngineError as error:
+        raise EngineError(f"getting stack configuration: get stack secrets manager: {error}") from error
+    return secrets

@@ -302,3 +302,17 @@ def deletion_order(resources: Iterable[Resource]) -> list[list[Resource]]:
         chosen = set(map(id, wave))
         left = [resource for resource in left if id(resource) not in chosen]
     return waves
+
+
+def forget_ciphertexts(snapshot: Snapshot) -> None:
+    """Let every secret be encrypted anew: under another key what was stored says nothing."""
+
+    def forget(value: Any) -> None:
+        if isinstance(value, Secret):
+            value.ciphertext = None
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            forget(item)
+
+    for resource in (*snapshot.resources, *(pending.resource for pending in snapshot.pending)):
+        forget(resource.inputs)
+        forget(resource.outputs)

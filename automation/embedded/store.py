@@ -17,7 +17,7 @@ class StoreError(EngineError):
     """The store refused or could not be reached."""
 
 
-class NotThere(Exception):  # noqa: N818 -- an answer, not a failure
+class NotThere(Exception):
     """There is no object of this key."""
 
 

@@ -15,10 +15,11 @@ from automation.settings import StateSettings
 from automation.stacks import CourseStacks
 from automation.state import S3Objects, StateStore
 from course_stack.local.layout import Layout
-from course_stack.spec import CourseSpec, load_spec
+from course_stack.spec import CourseSpec
 from course_stack.target import IdentityTarget, ObjectStoreTarget, Target
 from tests.automation.tiny import PROGRAM, TinySpec, journal
 from tests.conftest import Machine
+from tests.support.examples import example
 from tests.support.proxy import Proxy
 
 TARGET = Target(
@@ -28,7 +29,6 @@ TARGET = Target(
     identity=IdentityTarget(kind="canaille", url="http://id.localhost"),
     object_store=ObjectStoreTarget(kind="seaweedfs", endpoint="http://127.0.0.1"),
 )
-EXAMPLE = Path(__file__).parents[2] / "examples/courses/python-intro.yaml"
 PASSPHRASE = "correct horse battery staple"
 
 
@@ -141,8 +141,5 @@ def s3_site(machine: Machine, tmp_path: Path) -> Iterator[S3Site]:
 
 def example_course(machine: Machine, slug: str) -> CourseSpec:
     """The example course under another name, with people of this machine."""
-    content = load_spec(EXAMPLE).model_dump(mode="json")
     people = machine.people
-    return CourseSpec.model_validate(
-        {**content, "slug": slug, "leads": [people["teacher"].subject], "participants": [people["student"].subject]}
-    )
+    return example(slug, leads=[people["teacher"].subject], participants=[people["student"].subject])

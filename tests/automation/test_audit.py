@@ -67,3 +67,11 @@ def test_locks_and_leftovers_are_told() -> None:
     assert audit.stacks[0].locks == (lock,)
     assert audit.leftovers == {"gone": ["a key"]}
     assert not audit.in_order
+
+
+def test_a_bucket_that_is_kept_on_purpose_is_no_stray() -> None:
+    bucket, client = Thing("bucket", "jhaas-history"), Thing("OIDC client", "jhaas-history")
+
+    audit = compare([], {}, {}, frozenset({bucket, client}), things_of, lambda thing: thing.kind == "bucket")
+
+    assert audit.stray == (client,)

@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks
-from course_stack.spec import CourseSpec, load_spec
-from portal.cli.demo import EXAMPLE
+from course_stack.spec import CourseSpec
 from tests.conftest import Machine
+from tests.support.examples import example
 
 _ARGUMENTS = [
     "--headless",
@@ -61,7 +61,7 @@ def window(chromium: Browser) -> Iterator[Callable[[], Page]]:
 @pytest.fixture(scope="package")
 def course(machine: Machine) -> Iterator[CourseSpec]:
     """The example course, deployed under a name of its own."""
-    spec = load_spec({**load_spec(EXAMPLE).model_dump(mode="json"), "slug": "in-the-browser"})
+    spec = example("in-the-browser")
     stacks = CourseStacks(StateSettings.load(machine.layout), machine.target, machine.layout)
     stacks.deploy(spec)
     yield spec

@@ -18,8 +18,8 @@ from course_stack.local.isolation import Isolation, isolation
 from course_stack.local.supervisor import Supervisor
 from course_stack.resources import target_inputs
 from tests.conftest import Machine
-from tests.support.browser import wait_for
 from tests.support.courses import DeployedCourse
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.machine
 private_only = pytest.mark.skipif(
@@ -151,7 +151,7 @@ def test_the_check_makes_a_user_of_its_own_runs_its_server_and_leaves_nothing_in
         servers: dict[str, dict[str, object]] = course.portal.api("GET", f"users/{check}").json()["servers"]
         return servers.get("", {})
 
-    wait_for("the check's server", lambda: server().get("ready"))
+    wait_for(lambda: server().get("ready"), "the check's server")
     token = course.portal.api("POST", f"users/{check}/tokens", json={"expires_in": 300}).json()["token"]
     checker = course.person("stranger").browser
     answer = checker.get(f"{course.url}user/{check}/api/status", headers={"Authorization": f"token {token}"})
@@ -169,8 +169,8 @@ def test_a_removed_participant_is_put_out_without_logging_out(course: DeployedCo
     course.set_members(teacher.subject)
     try:
         wait_for(
-            "the end of the server",
             lambda: course.portal.api("GET", f"users/{student.subject}").json()["servers"] == {},
+            "the end of the server",
         )
         assert person.api("GET", "user").status_code == 403
         assert person.server_api("GET", "contents").status_code in (403, 404, 503)
@@ -189,10 +189,10 @@ def test_a_lead_who_is_no_longer_one_opens_no_server(course: DeployedCourse) -> 
     with course.provider() as provider:
         provider.ensure_group(course.names.lead_group, [])
     try:
-        wait_for("the end of the role", lambda: teacher.api("GET", "users").status_code == 403)
+        wait_for(lambda: teacher.api("GET", "users").status_code == 403, "the end of the role")
         wait_for(
-            "the end of access",
             lambda: teacher.server_api("GET", "contents", student.name).status_code in (403, 404),
+            "the end of access",
         )
     finally:
         with course.provider() as provider:
@@ -296,11 +296,11 @@ def test_servers_are_found_again_after_the_hub_was_killed(course: DeployedCourse
     services = hub_process.hub_processes(course.machine.layout, course.spec.slug) - {before}
     assert services
     os.kill(before, signal.SIGKILL)
-    wait_for("another hub", lambda: supervisor.status()[name].pid not in (None, before))
-    wait_for("end of the dead hub's services", lambda: not any(processes.start_time(pid) for pid in services))
+    wait_for(lambda: supervisor.status()[name].pid not in (None, before), "another hub")
+    wait_for(lambda: not any(processes.start_time(pid) for pid in services), "end of the dead hub's services")
     hub_process.wait_until_answers(course.machine.layout, course.machine.target, course.spec.slug)
     assert student.server_ready()
-    kernels = wait_for("the server", lambda: student.server_api("GET", "kernels").json())
+    kernels = wait_for(lambda: student.server_api("GET", "kernels").json(), "the server")
     assert kernel in [one["id"] for one in kernels]
     student.stop_server()
     assert hub_process.notebook_launchers(course.machine.layout, course.spec.slug) == frozenset()
@@ -317,7 +317,7 @@ def test_servers_are_found_again_after_supervisord_and_everything_below_it_was_k
     assert hub
     for pid in (int((layout.supervisor / "supervisord.pid").read_text()), hub):
         os.kill(pid, signal.SIGKILL)
-    wait_for("the end of supervisord", lambda: not supervisor.running())
+    wait_for(lambda: not supervisor.running(), "the end of supervisord")
     services.up(layout)
     hub_process.wait_until_answers(layout, target, slug)
     assert student.server_ready()
@@ -420,7 +420,7 @@ def test_a_look_at_the_hub_says_what_is_missing_or_different(machine: Machine, s
         config.write_text(config.read_text().replace("Introduction", "Deduction"))
         assert condition() == "changed"
         course.deploy()
-        wait_for("the hub as wanted", lambda: condition() == "running")
+        wait_for(lambda: condition() == "running", "the hub as wanted")
         Supervisor(layout).remove_program(hub_process.program_name(slug))
         assert condition() is None
         gone = provider.read(slug, {**course.hub_props, **target_inputs(machine.target)})

@@ -22,7 +22,7 @@ from course_stack.local import processes
 from course_stack.local.isolation import SANDBOX, Isolation, isolation, python_folders
 from course_stack.local.layout import Layout
 from course_stack.local.sandbox import Limits, Plan, Volume
-from tests.support.browser import wait_for
+from tests.support.waiting import wait_for
 
 private_only = pytest.mark.skipif(
     isolation() is not Isolation.PRIVATE, reason="this machine allows notebooks no private view"
@@ -341,11 +341,11 @@ def test_ending_the_launcher_ends_every_process_of_the_notebook(
     if not private and (number is signal.SIGKILL or os.geteuid() != 0):
         pytest.skip("only a process namespace ends what hides when its parent is killed")
     with course.running(replace(course.plan, private=private, command=("/bin/sh", "-c", _STUBBORN))) as launcher:
-        wait_for("the daemon", lambda: "ready" in course.output())
+        wait_for(lambda: "ready" in course.output(), "the daemon")
         assert len(processes.of_accounts(frozenset({UID}))) >= 3
         launcher.send_signal(number)
         launcher.wait(30)
-        wait_for("the end of all", lambda: not processes.of_accounts(frozenset({UID})))
+        wait_for(lambda: not processes.of_accounts(frozenset({UID})), "the end of all")
 
 
 @private_only
@@ -376,7 +376,7 @@ def test_no_secret_of_a_notebook_is_in_an_argument_or_in_the_environment_of_its_
         environment={**course.plan.environment, "JUPYTERHUB_API_TOKEN": "a-token-of-the-hub"},
     )
     with course.running(plan):
-        wait_for("the notebook", lambda: "ready" in course.output())
+        wait_for(lambda: "ready" in course.output(), "the notebook")
         launchers = processes.marked(MARK, str(course.layout.home))
         assert len(launchers) == 2
         for pid in launchers | processes.of_accounts(frozenset({UID})):
