@@ -1,0 +1,343 @@
+"""Forms from pydantic models: what a page shows of a field, and what a browser sent as an instance of the model.
+
+A model is the only validation: a page's fields, their bounds and their errors all come from it. Names of inputs are
+paths of fields: `resources.memory_limit`; entries of a list have their number between hyphens (`profiles-0-name`,
+`start_commands-2`), entries of a mapping a key and a value (`environment-0-key`, `environment-0-value`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from flask_babel import gettext as _
+from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import MultiDict
+
+from course_stack.spec import Problem, problems_of
+from portal.i18n import translate
+
+Model = TypeVar("Model", bound=BaseModel)
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One input of a page. Texts are message ids; `translate` them where they are shown."""
+
+    name: str
+    kind: str
+    """text, lines, number, date, check or choice."""
+    value: str
+    """What stands in it: what was typed before, else what there is; for `check` "true" or "false"."""
+    label: str = ""
+    help: str = ""
+    unit: str = ""
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    step: str = ""
+    min_length: int | None = None
+    max_length: int | None = None
+    choices: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    """Whole sentences in the language of the request."""
+
+    @property
+    def id(self) -> str:
+        """Of the element: an address within the page."""
+        return "f-" + re.sub(r"[^A-Za-z0-9_-]", "-", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The fields of a model, what stands in them, and what is wrong with it."""
+
+    model: type[BaseModel]
+    values: Mapping[str, str]
+    """By the inputs' names."""
+    problems: tuple[Problem, ...] = ()
+
+    def field(self, path: str) -> Field:
+        """The input for a path (`resources.memory_limit`, `profiles[0].name`) or for a name of an input."""
+        name = name_of(path)
+        parts = _parts(name)
+        part, required, choices = _lookup(self.model, parts)
+        kind = _kind(part)
+        initial = self.values.get(name)
+        if initial is None:
+            initial = _text(part.get("default")) if not self.values or kind != "check" else "false"
+        return Field(
+            name=name,
+            kind=kind,
+            value=initial,
+            label=part.get("title") or str(parts[-1]).replace("_", " "),
+            help=part.get("description", ""),
+            unit=part.get("unit", ""),
+            required=required,
+            minimum=part.get("minimum"),
+            maximum=part.get("maximum"),
+            step="1" if part.get("type") == "integer" else "any" if kind == "number" else "",
+            min_length=part.get("minLength"),
+            max_length=part.get("maxLength"),
+            choices=choices,
+            errors=tuple(self._errors_at(name)),
+        )
+
+    def rows(self, path: str, spare: int = 0) -> list[str]:
+        """The entries of a list or mapping as paths (`profiles[0]`, …), with some empty ones at the end."""
+        start = name_of(path) + "-"
+        numbers = {int(rest[1]) for name in self.values if (rest := re.match(re.escape(start) + r"(\d+)", name))}
+        return [f"{path}[{number}]" for number in range(max(numbers, default=-1) + 1 + spare)]
+
+    def errors_of(self, path: str) -> list[str]:
+        """Sentences about a part as a whole (a list, a mapping, or the form for the empty path)."""
+        return list(self._errors_at(name_of(path)))
+
+    @property
+    def summary(self) -> list[tuple[str, str]]:
+        """(id of the field, or empty; “Label: sentence”) for each problem: what stands above a form that came back."""
+        found = []
+        for problem in self.problems:
+            name = name_of(problem.field)
+            label = translate(_label(self.model, _parts(name))) if name else ""
+            sentence = in_words(problem)
+            found.append((f"f-{re.sub(r'[^A-Za-z0-9_-]', '-', name)}" if name else "", _headed(label, sentence)))
+        return found
+
+    def with_problems(self, problems: Iterable[Problem]) -> Form:
+        """The same with what a use case found wrong beside."""
+        return FormErrors(self.model, self.values, (*self.problems, *problems))
+
+    def _errors_at(self, name: str) -> Iterator[str]:
+        keys = {value: key for key, value in self.values.items() if key.endswith("-key")}
+        for problem in self.problems:
+            at = name_of(problem.field)
+            parent, _dot, key = problem.field.rpartition(".")
+            if (row := keys.get(key)) and row.startswith(f"{name_of(parent)}-"):
+                at = row  # an entry of a mapping: shown beside its name
+            if at == name:
+                yield _sentence(in_words(problem))
+
+
+class FormErrors(Form):
+    """A form that was sent and is not right: show it again."""
+
+
+def blank_form(model: type[BaseModel], initial: BaseModel | Mapping[str, Any] | None = None) -> Form:
+    """A form for a page that is shown first; `initial` are values of fields, or an instance."""
+    content = initial.model_dump(mode="json", exclude_none=True) if isinstance(initial, BaseModel) else initial or {}
+    return Form(model, dict(_flatten(content)))
+
+
+def sent_form(model: type[BaseModel], form: MultiDict[str, str], problems: Iterable[Problem] = ()) -> FormErrors:
+    """What was typed, with problems beside the fields."""
+    values = dict(_flatten(_unflatten(model, form)))
+    for name in _fields_that_can_be(model, form):
+        values.setdefault(name, form.getlist(name)[-1])
+    return FormErrors(model, values, tuple(problems))
+
+
+def parse_form(model: type[Model], form: MultiDict[str, str]) -> Model | FormErrors:
+    """An instance of the model from what a browser sent, or the form with its errors and everything that was typed.
+
+    Only fields of the model are read; blank inputs count as not given, and entries that are blank altogether are left
+    out. A box that is not ticked is false if it was sent hidden before (as the macros do), else not given.
+    """
+    try:
+        return model.model_validate(_unflatten(model, form))
+    except ValidationError as error:
+        return sent_form(model, form, problems_of(error, model))
+
+
+def in_words(problem: Problem) -> str:
+    """A problem's sentence in the language of the request."""
+    values = {key: translate(value) if isinstance(value, str) else value for key, value in problem.values.items()}
+    if unit := problem.values.get("unit"):
+        values["unit"] = f" {translate(str(unit).strip())}"
+    if problem.values.get("input") == "this":
+        values["input"] = _("this")
+    return translate(problem.text).format_map(values)
+
+
+def name_of(path: str) -> str:
+    """`profiles[0].resources.memory_limit` → `profiles-0-resources.memory_limit`."""
+    return re.sub(r"\[(\d+)\]\.?", r"-\1-", path).rstrip("-").replace("--", "-")
+
+
+def _parts(name: str) -> list[str | int]:
+    return [int(part) if part.isdigit() else part for part in re.split(r"[.-]", name)] if name else []
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+def _headed(label: str, sentence: str) -> str:
+    return f"{label[:1].upper()}{label[1:]}: {sentence}" if label else _sentence(sentence)
+
+
+# ---------------------------------------------------------------- what a model says of its fields
+
+
+@lru_cache
+def _schema(model: type[BaseModel]) -> Schema:
+    return model.model_json_schema(mode="validation")
+
+
+def _resolved(part: Schema, whole: Schema) -> Schema:
+    """A part with references followed and `X | None` taken for X; what stands beside them wins."""
+    beside = {key: value for key, value in part.items() if key not in ("$ref", "anyOf", "allOf")}
+    if "$ref" in part:
+        target = whole["$defs"][part["$ref"].rsplit("/", 1)[1]]
+        return {**_resolved(target, whole), **beside}
+    for one in part.get("anyOf") or part.get("allOf") or ():
+        if one.get("type") != "null":
+            return {**_resolved(one, whole), **beside}
+    return part
+
+
+def _lookup(model: type[BaseModel], parts: Sequence[str | int]) -> tuple[Schema, bool, tuple[str, ...]]:
+    """The schema of a field, whether it must be given, and its choices. Raises `KeyError` for no such field."""
+    whole = _schema(model)
+    here, required = _resolved(whole, whole), True
+    for part in parts:
+        if "properties" in here:
+            required = part in here.get("required", ())
+            here = _resolved(here["properties"][part], whole)
+        elif here.get("type") == "array":
+            here = _resolved(here.get("items", here.get("prefixItems", [{}])[0]), whole)
+        elif "additionalProperties" in here or "patternProperties" in here:
+            here, required = _entry(here, whole, part), True
+        else:
+            raise KeyError(part)
+    return here, required, tuple(str(choice) for choice in here.get("enum", ()) or _constant(here))
+
+
+def _constant(part: Schema) -> tuple[Any, ...]:
+    return (part["const"],) if "const" in part else ()
+
+
+def _entry(part: Schema, whole: Schema, key: str | int) -> Schema:
+    """Of a mapping: the entry itself (a number), its key, or its value."""
+    if isinstance(key, int):
+        return part
+    if key == "value":
+        values = part.get("additionalProperties") or next(iter(part["patternProperties"].values()))
+        return {**_resolved(values, whole), "title": "value", "description": ""}
+    return {**part.get("propertyNames", {}), "type": "string", "title": "name", "description": ""}
+
+
+def _label(model: type[BaseModel], parts: Sequence[str | int]) -> str:
+    """The title of the last part of a path that has one."""
+    for end in range(len(parts), 0, -1):
+        try:
+            part, *_rest = _lookup(model, parts[:end])
+        except KeyError:
+            continue
+        if title := part.get("title"):
+            return str(title)
+    return ""
+
+
+def _kind(part: Schema) -> str:
+    if "enum" in part:
+        return "choice"
+    match part.get("type"):
+        case "boolean":
+            return "check"
+        case "integer" | "number":
+            return "number"
+        case "string" if part.get("format") == "date":
+            return "date"
+        case "string" if part.get("maxLength", 0) > 300 and "pattern" not in part:
+            return "lines"
+    return "text"
+
+
+def _text(value: object) -> str:
+    if value is None or isinstance(value, dict | list | tuple):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+# ---------------------------------------------------------------- between names of inputs and nested content
+
+
+def _flatten(content: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Names of inputs and their texts, for nested content."""
+    if isinstance(content, Mapping):
+        if name in _MAPPINGS:
+            for number, (key, value) in enumerate(content.items()):
+                yield f"{name}-{number}-key", _text(key)
+                yield f"{name}-{number}-value", _text(value)
+            return
+        for key, value in content.items():
+            separator = "" if not name else "-" if name[-1].isdigit() and "-" in name else "."
+            yield from _flatten(value, f"{name}{separator}{key}")
+    elif isinstance(content, list | tuple):
+        for number, value in enumerate(content):
+            yield from _flatten(value, f"{name}-{number}")
+    elif content is not None:
+        yield name, _text(content)
+
+
+_MAPPINGS = frozenset({"environment"})
+"""Fields whose keys are the user's own."""
+
+
+def _unflatten(model: type[BaseModel], form: MultiDict[str, str]) -> dict[str, Any]:
+    """Nested content for a model from the inputs of a form."""
+    tree: dict[str | int, Any] = {}
+    for name in _fields_that_can_be(model, form):
+        value = form.getlist(name)[-1]
+        if not value.strip():
+            continue
+        here = tree
+        *parents, last = _parts(name)
+        for part in parents:
+            here = here.setdefault(part, {})
+            if not isinstance(here, dict):
+                break
+        else:
+            here[last] = value
+    # boxes that are not ticked do not make an entry of their own
+    return {str(key): _dense(value) for key, value in tree.items() if not _is_blank(value)}
+
+
+def _is_blank(value: Any) -> bool:
+    """Only boxes that are not ticked, of a part that has other fields."""
+    return isinstance(value, dict) and all(_is_blank(one) or one == "false" for one in value.values())
+
+
+def _dense(value: Any) -> Any:
+    """Numbered entries as a list, key-and-value entries as a mapping; blank entries left out."""
+    if not isinstance(value, dict):
+        return value
+    if value and all(isinstance(key, int) for key in value):
+        entries = [value[number] for number in sorted(value) if not _is_blank(value[number])]
+        if entries and all(isinstance(one, dict) and set(one) <= {"key", "value"} for one in entries):
+            return {one.get("key", ""): one.get("value", "") for one in entries}
+        return [_dense(entry) for entry in entries]
+    return {str(key): _dense(one) for key, one in value.items() if not (isinstance(one, dict) and _is_blank(one))}
+
+
+def _fields_that_can_be(model: type[BaseModel], form: MultiDict[str, str]) -> Iterator[str]:
+    """Names of the form that name a field of the model."""
+    for name in form:
+        parts = _parts(name)
+        if not parts or not isinstance(parts[0], str) or parts[0] not in model.model_fields:
+            continue
+        try:
+            found, *_rest = _lookup(model, parts)
+        except (KeyError, IndexError, StopIteration):
+            continue
+        if "properties" not in found and found.get("type") not in ("array", "object"):
+            yield name
