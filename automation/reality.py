@@ -8,7 +8,7 @@ from automation.audit import Thing
 from course_stack import identity, object_store
 from course_stack.local import hub_process
 from course_stack.local.layout import Layout
-from course_stack.local.machine import STATE_BUCKET
+from course_stack.local.machine import ARCHIVE_BUCKET, STATE_BUCKET
 from course_stack.local.supervisor import Supervisor
 from course_stack.names import PREFIX, CourseNames
 from course_stack.target import Target
@@ -19,6 +19,8 @@ CLIENT = "OIDC client"
 GROUP = "group"
 BUCKET = "bucket"
 STORE_USER = "object store user"
+
+_OF_NO_COURSE = frozenset({STATE_BUCKET, ARCHIVE_BUCKET})
 
 
 class LocalReality:
@@ -50,8 +52,8 @@ class LocalReality:
             found |= {Thing(REMAINS, slug) for slug in hub_process.courses(self._layout)}
             found |= {Thing(CLIENT, name) for name in clients.result()}
             found |= {Thing(GROUP, name) for name in groups.result()}
-            found |= {Thing(BUCKET, name) for name in buckets.result() if name != STATE_BUCKET}
-            found |= {Thing(STORE_USER, name) for name in users.result() if name != STATE_BUCKET}
+            found |= {Thing(BUCKET, name) for name in buckets.result() if name not in _OF_NO_COURSE}
+            found |= {Thing(STORE_USER, name) for name in users.result() if name not in _OF_NO_COURSE}
         return frozenset(found)
 
     def may_stay(self, thing: Thing) -> bool:

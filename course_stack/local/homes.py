@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,8 +56,7 @@ def ensure_home(layout: Layout, slug: str, owner: HomeOwner, uid: int | None) ->
         index = home_index(layout, slug)
         if index.get(name) != owner:
             index[name] = owner
-            content = {one: asdict(whose) for one, whose in sorted(index.items())}
-            write_file(homes / INDEX, json.dumps(content, indent=1) + "\n")
+            _write_index(homes, index)
     return home
 
 
@@ -67,6 +67,22 @@ def home_index(layout: Layout, slug: str) -> dict[str, HomeOwner]:
     except FileNotFoundError:
         return {}
     return {name: HomeOwner(**owner) for name, owner in raw.items()}
+
+
+def remove_home(layout: Layout, slug: str, subject: str) -> None:
+    """Delete a home with everything in it, and its line in the index; fine where there is none.
+
+    No server may have it open. Links in it are deleted, never followed.
+    """
+    name, homes = safe_name(subject), layout.homes(slug)
+    if not homes.is_dir():
+        return
+    if (homes / name).is_dir():
+        shutil.rmtree(homes / name)
+    with locked(homes / ".people.lock"):
+        index = home_index(layout, slug)
+        if index.pop(name, None):
+            _write_index(homes, index)
 
 
 def ensure_shared_volumes(layout: Layout, spec: CourseSpec, groups: CourseGroups | None) -> None:
@@ -92,6 +108,11 @@ def link_shared_volumes(layout: Layout, spec: CourseSpec, home: Path) -> None:
         link = home / volume.name
         if not link.is_symlink() and not link.exists():
             link.symlink_to(layout.shared(spec.slug) / volume.name)
+
+
+def _write_index(homes: Path, index: dict[str, HomeOwner]) -> None:
+    content = {one: asdict(whose) for one, whose in sorted(index.items())}
+    write_file(homes / INDEX, json.dumps(content, indent=1) + "\n")
 
 
 def _homes_folder(layout: Layout, slug: str) -> Path:

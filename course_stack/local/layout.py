@@ -31,7 +31,8 @@ class Layout:
 
     @property
     def credentials(self) -> Path:
-        """0700: identity.json, object-store.json, state.json (S3 key of the state bucket), state-passphrase."""
+        """0700: identity.json, object-store.json, state.json and archives.json (S3 keys of one bucket each),
+        state-passphrase."""
         return self.home / "credentials"
 
     @property

@@ -22,6 +22,7 @@ BIND_ENV = "JHAAS_BIND"
 BEYOND_LOOPBACK_ENV = "JHAAS_BIND_BEYOND_LOOPBACK"
 
 STATE_BUCKET = "jhaas-state"
+ARCHIVE_BUCKET = "jhaas-archives"
 REGION = "us-east-1"
 IDENTITY_HOST = "id.localhost"
 

@@ -34,6 +34,17 @@ def marked(name: str, value: str) -> frozenset[int]:
     return frozenset(pid for pid in _all() if wanted in _environment(pid) and start_time(pid) is not None)
 
 
+def marks(name: str) -> dict[int, str]:
+    """Living processes that were started with this variable in their environment, and its value."""
+    begin = f"{name}=".encode()
+    found = {}
+    for pid in _all():
+        value = next((one[len(begin) :] for one in _environment(pid) if one.startswith(begin)), None)
+        if value is not None and start_time(pid) is not None:
+            found[pid] = os.fsdecode(value)
+    return found
+
+
 def working_in(folder: Path) -> frozenset[int]:
     """Living processes whose working folder is this one, or was until it was deleted."""
     wanted = str(folder.resolve())

@@ -31,10 +31,13 @@ _KEY_DEADLINE = 60.0
 
 
 class S3Store:
-    """An `ObjectStore` over boto3. Makes no connection before it is used."""
+    """An `ObjectStore` over boto3. Makes no connection before it is used. `file` is where the key was read from."""
 
-    def __init__(self, target: ObjectStoreTarget, access_key_id: str, secret: str) -> None:
+    def __init__(
+        self, target: ObjectStoreTarget, access_key_id: str, secret: str, *, file: str = "object-store.json"
+    ) -> None:
         self._target = target
+        self._file = file
         self._key = (access_key_id, secret)
         self._place = f"The object store at {target.endpoint}" if target.endpoint else "AWS S3"
 
@@ -209,7 +212,8 @@ class S3Store:
             if code in passing:
                 return
             if code in _REFUSED or status == 403:
-                reason = "it refuses the administrative key: correct object-store.json"
+                whose = "administrative key" if self._file == "object-store.json" else "key"
+                reason = f"it refuses the {whose}: correct {self._file}"
             elif status >= 500:
                 reason = f"it fails itself ({code}): look at its log, and whether its disk is full"
             else:

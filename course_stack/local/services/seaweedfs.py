@@ -14,7 +14,15 @@ from urllib.request import ProxyHandler, build_opener
 
 from course_stack.local.files import private_folder, write_file
 from course_stack.local.layout import Layout
-from course_stack.local.machine import REGION, STATE_BUCKET, MachineSettings, credential, state_url, store_credential
+from course_stack.local.machine import (
+    ARCHIVE_BUCKET,
+    REGION,
+    STATE_BUCKET,
+    MachineSettings,
+    credential,
+    state_url,
+    store_credential,
+)
 from course_stack.local.services.service import executable, fingerprint
 from course_stack.local.services.tls import ensure_certificates
 from course_stack.local.supervisor import Program
@@ -23,7 +31,10 @@ from course_stack.target import ObjectStoreTarget
 
 _HEALTH_BUCKET = "health"
 _STATE_USER = "pulumi-state"
+_ARCHIVE_USER = "archives"
 _PARTS = ("master", "volume", "filer")
+_ALL = ("Read", "Write", "List", "Tagging")
+"""Of an identity's actions, all that concern objects."""
 
 
 class Seaweedfs:
@@ -103,7 +114,8 @@ class Seaweedfs:
         return self._store().trouble(_HEALTH_BUCKET)
 
     def provision(self) -> None:
-        self._store().ensure_bucket(STATE_BUCKET)
+        for bucket in (STATE_BUCKET, ARCHIVE_BUCKET):
+            self._store().ensure_bucket(bucket)
 
     def clean(self) -> None:
         """Remove the sockets that it leaves outside its folder."""
@@ -130,14 +142,15 @@ class Seaweedfs:
         return S3Store(target, key["access_key_id"], key["secret_access_key"])
 
     def _identities(self) -> list[dict[str, object]]:
-        """The administrator, and the key of the state bucket; keys of courses are made over the IAM API."""
+        """The administrator, and the keys of one bucket each for the stacks' state and for archives; keys of courses
+        are made over the IAM API."""
         admin = self._key("object-store.json", {})
         state = self._key("state.json", {"url": state_url(self._settings), "region": REGION})
+        archives = self._key("archives.json", {})
         return [
-            _identity("administrator", admin, ["Admin", "Read", "Write", "List", "Tagging"]),
-            _identity(
-                _STATE_USER, state, [f"{action}:{STATE_BUCKET}" for action in ("Read", "Write", "List", "Tagging")]
-            ),
+            _identity("administrator", admin, ["Admin", *_ALL]),
+            _identity(_STATE_USER, state, [f"{action}:{STATE_BUCKET}" for action in _ALL]),
+            _identity(_ARCHIVE_USER, archives, [f"{action}:{ARCHIVE_BUCKET}" for action in _ALL]),
         ]
 
     def _key(self, file: str, more: dict[str, str]) -> dict[str, str]:
