@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_datetime
-from babel.support import NullTranslations, Translations
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from portal.config import PortalSettings
+from portal.i18n import LANGUAGES, catalogue, locale_of
 from portal.mail.events import EVENTS, LINK_NAMES, Link, MailEvent, facts_in
 from portal.texts import N_
 
@@ -110,9 +110,11 @@ def _link(kind: MailEvent, facts: Mapping[str, Any], public_url: str, course_id:
 
 def _in_words(name: str, value: Any, language: str, zone: ZoneInfo, say: Text) -> str:
     if name.endswith("_day"):
-        return str(format_date(dt.date.fromisoformat(value), format="full", locale=language))
+        return str(format_date(dt.date.fromisoformat(value), format="full", locale=locale_of(language)))
     if name.endswith("_at"):
-        return str(format_datetime(datetime.fromisoformat(value), format="long", tzinfo=zone, locale=language))
+        return str(
+            format_datetime(datetime.fromisoformat(value), format="long", tzinfo=zone, locale=locale_of(language))
+        )
     if name in ("kind", "failure"):  # message ids of ours, where they are any
         return say(str(value)) if value else ""
     return str(value)
@@ -124,16 +126,8 @@ def _line(text: str) -> str:
 
 
 def _translator(locale: str) -> tuple[str, Text]:
-    language = locale.replace("-", "_").split("_")[0].lower()
-    found = _translations(language)
-    return (language if isinstance(found, Translations) else "en"), found.gettext
-
-
-@cache
-def _translations(language: str) -> NullTranslations:
-    if not language.isalpha():
-        return NullTranslations()
-    return Translations.load(_PORTAL / "translations", [language])
+    language = locale.replace("-", "_").partition("_")[0].lower()
+    return (language if language in LANGUAGES else "en"), catalogue(language).gettext
 
 
 @cache

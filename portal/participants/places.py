@@ -156,7 +156,7 @@ def _do(session: Session, clock: SiteClock, actor: Actor, course: Course, user: 
     row.status, row.code_is_dead = after.standing, after.code_is_dead
     row.since, row.changed_by_id = clock.now(), actor.id
     if before.has_access != after.has_access:
-        row.access_ended = after.has_access  # nothing to end, or: not yet
+        row.access_ended = False  # from now on the reconciler's to say
         changed(session, course)
     session.flush()
     audit.record(
