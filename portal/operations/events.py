@@ -1,0 +1,122 @@
+"""What an attempt tells while it runs, stored a few times a second, in order, and only while the attempt is ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import deque
+from typing import Any
+
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from automation.events import Event
+from portal.db import Sessions, transaction
+from portal.models import AttemptEvent
+from portal.operations.attempts import Claim, guard
+from portal.worker.run import AttemptLost
+
+CHANNEL = "jhaas_events"
+"""Postgres channel on which the number of an attempt is sent whenever it has told something new."""
+
+INTERVAL = 0.2
+"""Seconds between two writes."""
+
+LONGEST_TEXT = 4000
+"""Characters of one text; the log file has all of it."""
+
+MOST = 20_000
+"""Events of one attempt; what comes later is in the log file only."""
+
+
+def content_of(event: Event) -> dict[str, Any]:
+    """What is stored of an event: its fields, without those that only the engine's side needs."""
+    found = dataclasses.asdict(event)
+    for name, value in found.items():
+        if isinstance(value, str):
+            # Postgres keeps no NUL character in JSON
+            found[name] = value.replace("\0", "")[:LONGEST_TEXT]
+    return found
+
+
+def store(session: Session, mine: Claim, events: list[tuple[str, dict[str, Any]]]) -> None:
+    """Append (type, content) to what the attempt has told, and wake those who watch. Raises `AttemptLost`."""
+    guard(session, mine)
+    last = session.scalar(
+        select(func.coalesce(func.max(AttemptEvent.n), 0)).where(AttemptEvent.attempt_id == mine.attempt_id)
+    )
+    assert last is not None
+    if rows := [
+        {"attempt_id": mine.attempt_id, "n": last + i, "at": func.clock_timestamp(), "type": kind, "content": content}
+        for i, (kind, content) in enumerate(events, start=1)
+        if last + i <= MOST
+    ]:
+        session.execute(insert(AttemptEvent).values(rows))
+        session.execute(text("SELECT pg_notify(:channel, :id)"), {"channel": CHANNEL, "id": str(mine.attempt_id)})
+
+
+class EventWriter:
+    """Takes events from any thread at once, and stores them from a thread of its own.
+
+    While the database is away events wait here; once the attempt is lost they are dropped, for good.
+    """
+
+    def __init__(self, sessions: Sessions, mine: Claim) -> None:
+        self._sessions = sessions
+        self._mine = mine
+        self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST)
+        self._writing = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"events of attempt {mine.attempt_id}", daemon=True)
+        self.lost = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def tell(self, event: Event) -> None:
+        """Raises `AttemptLost` once that is known."""
+        if self.lost:
+            raise AttemptLost
+        self._waiting.append((event.type, content_of(event)))
+
+    def step(self, sentence: str) -> None:
+        """Tell in one sentence what happens now."""
+        if self.lost:
+            raise AttemptLost
+        self._waiting.append(("step", {"text": sentence.replace("\0", "")[:LONGEST_TEXT]}))
+
+    def flush(self) -> None:
+        """Store what waits. Raises `AttemptLost`, and what the database raises; nothing is forgotten then."""
+        with self._writing:
+            batch = list(self._waiting)[:500]
+            if not batch:
+                return
+            try:
+                with transaction(self._sessions) as session:
+                    store(session, self._mine, batch)
+            except AttemptLost:
+                self.lost = True
+                self._waiting.clear()
+                raise
+            for _ in batch:
+                self._waiting.popleft()
+
+    def close(self) -> None:
+        """Stop, having stored what can be stored now."""
+        self._closed.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._flush_quietly()
+
+    def _run(self) -> None:
+        while not self._closed.wait(INTERVAL):
+            self._flush_quietly()
+
+    def _flush_quietly(self) -> None:
+        try:
+            while self._waiting:
+                self.flush()
+        except (AttemptLost, DBAPIError):
+            # lost: said by the next `tell`; no database: the batch is tried again
+            pass
