@@ -17,7 +17,7 @@ from rich.table import Table
 import benchmarks
 from benchmarks.figure import Figure
 
-FRAMEWORK = {"figure", "machine", "__main__"}
+FRAMEWORK = {"figure", "machine", "university", "__main__"}
 
 
 def main(names: list[str]) -> int:
