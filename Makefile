@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test lint format chaos bench conformance-cli schema clean
+.PHONY: help setup demo test lint format chaos lives bench conformance-cli schema clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -41,6 +41,9 @@ chaos: setup ## kill operations at 50 random moments and report
 
 conformance-cli: setup ## the conformance suite on the installed pulumi CLI
 	JHAAS_PULUMI=cli $(PYTEST) tests/conformance
+
+lives: setup ## 10,000 lives of a course through the table of its statuses
+	$(PYTEST) -m long tests/portal/test_lifecycle.py
 
 bench: setup ## measure what is promised; table and benchmarks/results/*.json
 	$(BIN)/python -m benchmarks

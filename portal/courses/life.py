@@ -72,6 +72,16 @@ def actions_of(
     return possible_actions(course.status, roles, circumstances(clock, settings, actor, course, roles))
 
 
+def ensure(
+    course: Course, action: Action, roles: AbstractSet[Role], circumstances: Circumstances | None = None
+) -> Status:
+    """The status that the action would lead to. Raises `Refused` where it is not possible."""
+    found = transition(course.status, action, roles, circumstances)
+    if isinstance(found, Refusal):
+        raise Refused(found)
+    return found
+
+
 def begin(session: Session, clock: SiteClock, actor: Actor, course: Course, *, after: dict[str, Any]) -> None:
     """The first status of a course that was just made, and its first audit entry."""
     course.status = Status.REQUESTED
@@ -108,11 +118,7 @@ def act(
 
     Raises `Refused` and changes nothing where `portal.lifecycle` says no.
     """
-    found = transition(
-        course.status, action, roles if roles is not None else roles_in(session, actor, course), circumstances
-    )
-    if isinstance(found, Refusal):
-        raise Refused(found)
+    found = ensure(course, action, roles_in(session, actor, course) if roles is None else roles, circumstances)
     old = course.status
     course.next_due_at = clock.now()
     if found is not old:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from course_stack.spec import Problem
+from portal.capacity import Fit
 from portal.lifecycle import Refusal
 
 
@@ -18,6 +19,15 @@ class Refused(Exception):
 
 class Stale(Exception):
     """Somebody else changed the course since the page was made; nothing was done. Pages answer 409."""
+
+
+class Moved(Exception):
+    """The figures are others than those that somebody decided on; nothing was done. Pages show both and ask again."""
+
+    def __init__(self, fit: Fit) -> None:
+        super().__init__("the figures have moved")
+        self.fit = fit
+        """As it is now."""
 
 
 class Invalid(Exception):
