@@ -25,6 +25,19 @@ Schema = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class _Found:
+    """A field in a model's schema: whether it must be given, and what it is if nothing is (perhaps by the default of
+    a part that holds it)."""
+
+    schema: Schema
+    required: bool
+    """Within the part that holds it."""
+    always: bool
+    """The part that holds it must be given too: a browser may ask for it."""
+    default: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """One input of a page. Texts are message ids; `translate` them where they are shown."""
 
@@ -37,6 +50,8 @@ class Field:
     help: str = ""
     unit: str = ""
     required: bool = False
+    optional: bool = False
+    """May be left blank, and nothing stands for it then."""
     minimum: float | None = None
     maximum: float | None = None
     step: str = ""
@@ -65,25 +80,25 @@ class Form:
         """The input for a path (`resources.memory_limit`, `profiles[0].name`) or for a name of an input."""
         name = name_of(path)
         parts = _parts(name)
-        part, required, choices = _lookup(self.model, parts)
+        found = _lookup(self.model, parts)
+        part, default = found.schema, _text(found.default)
         kind = _kind(part)
-        initial = self.values.get(name)
-        if initial is None:
-            initial = _text(part.get("default")) if not self.values or kind != "check" else "false"
+        value = self.values.get(name, default)
         return Field(
             name=name,
             kind=kind,
-            value=initial,
+            value=value,
             label=part.get("title") or str(parts[-1]).replace("_", " "),
             help=part.get("description", ""),
             unit=part.get("unit", ""),
-            required=required,
+            required=found.always and not default,
+            optional=not found.required and not default,
             minimum=part.get("minimum"),
             maximum=part.get("maximum"),
             step="1" if part.get("type") == "integer" else "any" if kind == "number" else "",
             min_length=part.get("minLength"),
             max_length=part.get("maxLength"),
-            choices=choices,
+            choices=tuple(map(str, part.get("enum", ()))),
             errors=tuple(self._errors_at(name)),
         )
 
@@ -130,14 +145,15 @@ class FormErrors(Form):
 def blank_form(model: type[BaseModel], initial: BaseModel | Mapping[str, Any] | None = None) -> Form:
     """A form for a page that is shown first; `initial` are values of fields, or an instance."""
     content = initial.model_dump(mode="json", exclude_none=True) if isinstance(initial, BaseModel) else initial or {}
-    return Form(model, dict(_flatten(content)))
+    return Form(model, dict(_flatten(model, content)))
 
 
 def sent_form(model: type[BaseModel], form: MultiDict[str, str], problems: Iterable[Problem] = ()) -> FormErrors:
     """What was typed, with problems beside the fields."""
-    values = dict(_flatten(_unflatten(model, form)))
+    values = dict(_flatten(model, _unflatten(model, form)))
     for name in _fields_that_can_be(model, form):
-        values.setdefault(name, form.getlist(name)[-1])
+        if not any(isinstance(part, int) for part in _parts(name)):
+            values.setdefault(name, form.getlist(name)[-1])  # cleared: its default must not come back
     return FormErrors(model, values, tuple(problems))
 
 
@@ -200,25 +216,29 @@ def _resolved(part: Schema, whole: Schema) -> Schema:
     return part
 
 
-def _lookup(model: type[BaseModel], parts: Sequence[str | int]) -> tuple[Schema, bool, tuple[str, ...]]:
-    """The schema of a field, whether it must be given, and its choices. Raises `KeyError` for no such field."""
+def _lookup(model: type[BaseModel], parts: Sequence[str | int]) -> _Found:
+    """What a model says of a field. Raises `KeyError` for no such field."""
     whole = _schema(model)
-    here, required = _resolved(whole, whole), True
+    here, required, always, default = _resolved(whole, whole), True, True, None
     for part in parts:
+        always = always and required and not isinstance(part, int)
         if "properties" in here:
             required = part in here.get("required", ())
+            given = default.get(part) if isinstance(default, dict) else None
             here = _resolved(here["properties"][part], whole)
+            default = given if given is not None else here.get("default")
         elif here.get("type") == "array":
-            here = _resolved(here.get("items", here.get("prefixItems", [{}])[0]), whole)
-        elif "additionalProperties" in here or "patternProperties" in here:
-            here, required = _entry(here, whole, part), True
+            here, default = _resolved(here["items"], whole), None
+        elif _is_mapping(here):
+            here, required, default = _entry(here, whole, part), True, None
         else:
             raise KeyError(part)
-    return here, required, tuple(str(choice) for choice in here.get("enum", ()) or _constant(here))
+    return _Found(here, required, always and required, default)
 
 
-def _constant(part: Schema) -> tuple[Any, ...]:
-    return (part["const"],) if "const" in part else ()
+def _is_mapping(part: Schema) -> bool:
+    """Whether its keys are the user's own."""
+    return "properties" not in part and ("additionalProperties" in part or "patternProperties" in part)
 
 
 def _entry(part: Schema, whole: Schema, key: str | int) -> Schema:
@@ -235,12 +255,16 @@ def _label(model: type[BaseModel], parts: Sequence[str | int]) -> str:
     """The title of the last part of a path that has one."""
     for end in range(len(parts), 0, -1):
         try:
-            part, *_rest = _lookup(model, parts[:end])
+            part = _lookup(model, parts[:end]).schema
         except KeyError:
             continue
         if title := part.get("title"):
             return str(title)
     return ""
+
+
+_LONG = 1000
+"""Characters from which on a text may be that it gets several lines."""
 
 
 def _kind(part: Schema) -> str:
@@ -253,7 +277,7 @@ def _kind(part: Schema) -> str:
             return "number"
         case "string" if part.get("format") == "date":
             return "date"
-        case "string" if part.get("maxLength", 0) > 300 and "pattern" not in part:
+        case "string" if part.get("maxLength", 0) >= _LONG:
             return "lines"
     return "text"
 
@@ -271,26 +295,22 @@ def _text(value: object) -> str:
 # ---------------------------------------------------------------- between names of inputs and nested content
 
 
-def _flatten(content: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(model: type[BaseModel], content: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Names of inputs and their texts, for nested content."""
     if isinstance(content, Mapping):
-        if name in _MAPPINGS:
+        if name and _is_mapping(_lookup(model, _parts(name)).schema):
             for number, (key, value) in enumerate(content.items()):
                 yield f"{name}-{number}-key", _text(key)
                 yield f"{name}-{number}-value", _text(value)
             return
         for key, value in content.items():
-            separator = "" if not name else "-" if name[-1].isdigit() and "-" in name else "."
-            yield from _flatten(value, f"{name}{separator}{key}")
+            before = "" if not name else f"{name}-" if isinstance(_parts(name)[-1], int) else f"{name}."
+            yield from _flatten(model, value, f"{before}{key}")
     elif isinstance(content, list | tuple):
         for number, value in enumerate(content):
-            yield from _flatten(value, f"{name}-{number}")
+            yield from _flatten(model, value, f"{name}-{number}")
     elif content is not None:
         yield name, _text(content)
-
-
-_MAPPINGS = frozenset({"environment"})
-"""Fields whose keys are the user's own."""
 
 
 def _unflatten(model: type[BaseModel], form: MultiDict[str, str]) -> dict[str, Any]:
@@ -336,8 +356,8 @@ def _fields_that_can_be(model: type[BaseModel], form: MultiDict[str, str]) -> It
         if not parts or not isinstance(parts[0], str) or parts[0] not in model.model_fields:
             continue
         try:
-            found, *_rest = _lookup(model, parts)
-        except (KeyError, IndexError, StopIteration):
+            found = _lookup(model, parts).schema
+        except KeyError:
             continue
         if "properties" not in found and found.get("type") not in ("array", "object"):
             yield name
