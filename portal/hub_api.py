@@ -176,10 +176,16 @@ class HubApi:
 
         Who is still in the course's group comes in again by signing in.
         """
-        if self.user(name) is None:
-            return
-        self.stop(name)
-        self._call("DELETE", _path(name), "remove a person", passing={404})
+        deadline = self._monotonic() + self._patience.stop
+        while self.user(name) is not None:
+            self.stop(name)
+            try:
+                self._call("DELETE", _path(name), "remove a person", passing={404})
+            except HubRefused as refused:
+                # somebody else may be stopping the server at the same time
+                if "please wait" not in refused.reason or self._monotonic() > deadline:
+                    raise
+                self._pause()
 
     def make_user(self, name: str) -> None:
         """Make a user that nobody signs in as (the check's; the token allows no other). Fine where it exists."""

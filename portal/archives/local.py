@@ -1,0 +1,73 @@
+"""Homes on this machine: folders below the course's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from course_stack.local import homes, processes
+from course_stack.local.hub_config import CHECK_USER
+from course_stack.local.layout import Layout
+from portal.archives import walk
+from portal.archives.storage import Owner, StorageFailed
+from portal.archives.walk import Member, Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class LocalHomes:
+    """A `HomeStorage` of one course on this machine."""
+
+    layout: Layout
+    slug: str
+
+    def homes(self) -> Mapping[str, Owner | None]:
+        folder = self.layout.homes(self.slug)
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StorageFailed(f"{folder} cannot be read: {error.strerror}.") from error
+        try:
+            index = homes.home_index(self.layout, self.slug)
+        except (OSError, ValueError, TypeError) as error:
+            raise StorageFailed(
+                f"{folder / homes.INDEX}, which says whose each home is, cannot be read: restore it from a backup."
+            ) from error
+        owners = {name: Owner(owner.issuer, owner.subject) for name, owner in index.items()}
+        check = homes.safe_name(CHECK_USER)
+        return {name: owners.get(name) for name in names if name != check and not name.startswith(".")}
+
+    def in_use(self) -> frozenset[str]:
+        return frozenset(name for name, pids in self._users().items() if pids)
+
+    def end_use(self, homes: frozenset[str]) -> None:
+        users = self._users()
+        try:
+            processes.end(frozenset(pid for name in homes for pid in users.get(name, ())))
+        except processes.ProcessError as error:
+            raise StorageFailed(str(error)) from error
+
+    def read(self, home: str) -> Iterator[Member | Skipped]:
+        return walk.walk(self.layout.homes(self.slug) / home)
+
+    def size(self, home: str) -> int:
+        return walk.size(self.layout.homes(self.slug) / home)
+
+    def remove_check_home(self) -> None:
+        self.end_use(frozenset({homes.safe_name(CHECK_USER)}))
+        try:
+            homes.remove_home(self.layout, self.slug, CHECK_USER)
+        except OSError as error:
+            raise StorageFailed(f"The home of the check cannot be removed: {error}.") from error
+
+    def _users(self) -> dict[str, set[int]]:
+        """Name of a home → processes in front of the servers that have it open."""
+        begin = f"{self.layout.homes(self.slug)}/"
+        found: dict[str, set[int]] = {}
+        for pid, home in processes.marks(processes.HOME_MARK).items():
+            if home.startswith(begin):
+                found.setdefault(home.removeprefix(begin), set()).add(pid)
+        return found

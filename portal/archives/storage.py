@@ -1,0 +1,61 @@
+"""Where people's homes lie. The list of homes always comes from here, never from a list of people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from automation.failures import OperationFailed
+from course_stack.local.layout import Layout
+from course_stack.target import Target
+from portal.archives.walk import Member, Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a home is: a subject means something only together with the provider that gave it."""
+
+    issuer: str
+    subject: str
+
+
+class StorageFailed(OperationFailed):
+    """The storage of homes cannot be read; the message says what, and what to do."""
+
+
+class HomeStorage(Protocol):
+    """The homes of one course, by their names at the storage. Failures raise `StorageFailed`."""
+
+    def homes(self) -> Mapping[str, Owner | None]:
+        """Every home that is there, but for the check's; None where nobody is known to have had it."""
+        ...
+
+    def in_use(self) -> frozenset[str]:
+        """Homes that a server has open now, whether the course's hub knows of it or not."""
+        ...
+
+    def end_use(self, homes: frozenset[str]) -> None:
+        """End the servers that have these homes open, without asking the hub."""
+        ...
+
+    def read(self, home: str) -> Iterator[Member | Skipped]:
+        """Everything in the home. Raises `portal.archives.walk.HomeUnreadable`."""
+        ...
+
+    def size(self, home: str) -> int:
+        """Bytes on disk, as an estimate."""
+        ...
+
+    def remove_check_home(self) -> None:
+        """Delete the home of the user of the check; fine where there is none. No other home can be deleted."""
+        ...
+
+
+def storage_of(target: Target, slug: str) -> HomeStorage:
+    """The course's homes on its target."""
+    if target.home is None:
+        raise StorageFailed(f"The target {target.name} has no data folder: only this machine's homes can be read.")
+    from portal.archives.local import LocalHomes
+
+    return LocalHomes(Layout(target.home), slug)

@@ -1,0 +1,137 @@
+"""Homes into archives: after the close for everybody, and once more before the hub is destroyed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from automation.events import Progress, Warned
+from automation.failures import ObjectStoreFailed, OperationFailed
+from course_stack.local.layout import Layout
+from course_stack.object_store import ObjectStoreError
+from portal.archives import records
+from portal.archives.copy import archive_home
+from portal.archives.pack import ArchiveDamaged, ArchiveFacts
+from portal.archives.storage import HomeStorage, storage_of
+from portal.archives.store import ArchiveStore
+from portal.archives.walk import HomeUnreadable
+from portal.groups.reconcile import connected
+from portal.hub_api import Patience
+from portal.worker.closing import Connect, end_everything
+from portal.worker.run import Run
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at whether the work shall go on."""
+
+
+def archive(run: Run) -> dict[str, Any]:
+    """Copy every home that the storage has and that has no archive yet that counts for this closing.
+
+    A home that cannot be copied keeps no other from being copied; raises `OperationFailed` at the end then. Homes that
+    are done are not copied again by the next try.
+    """
+    return _archive_all(run, final=False)
+
+
+def archive_leads(run: Run, *, patience: Patience | None = None, connect: Connect = connected) -> dict[str, Any]:
+    """The last pass, just before the hub is destroyed: end everybody's access, leads' too, and copy what changed since.
+
+    Afterwards `records.settled(session, course, final=True)` holds, or `OperationFailed` was raised, and nothing may be
+    destroyed. Where governance did without missing archives, what cannot be copied is only told.
+    """
+    ended = end_everything(run, patience=patience, connect=connect)
+    return {**ended, **_archive_all(run, final=True)}
+
+
+def _archive_all(run: Run, *, final: bool) -> dict[str, Any]:
+    storage = storage_of(run.target, run.slug)
+    found = storage.homes()
+    folder = None if run.target.home is None else Layout(run.target.home).credentials
+    try:
+        store = ArchiveStore.of(run.target, run.settings.archive_bucket, folder)
+    except ObjectStoreError as error:
+        raise ObjectStoreFailed(str(error)) from error
+    with run.transaction() as session:
+        course = run.course(session)
+        if course.closing != run.closing:
+            raise OperationFailed(f"The course is at its closing {course.closing}, not {run.closing}.")
+        records.remember_homes(session, course, found, run.clock.now())
+        session.flush()
+        todo = [(home.home, home.subject) for home in records.missing(session, course, final=final)]
+        waived = records.waived(course)
+    failures: dict[str, str] = {}
+    done: list[ArchiveFacts] = []
+    for number, (home, subject) in enumerate(todo, 1):
+        run.check()
+        run.step(f"Archiving home {number} of {len(todo)}: {home}")
+        try:
+            if home not in found:
+                raise HomeUnreadable("The home is no longer in the storage.")
+            if (final or subject not in run.spec.leads) and home in storage.in_use():
+                raise HomeUnreadable("A server still has the home open.")
+            done.append(_archive_one(run, storage, store, home))
+        except (HomeUnreadable, ArchiveDamaged) as error:
+            failures[home] = str(error)
+            run.tell(Warned(f"{home}: {error}"))
+        run.tell(Progress(number, len(todo)))
+    if failures and not waived:
+        home, why = next(iter(failures.items()))
+        raise OperationFailed(f"{len(failures)} of {len(todo)} homes could not be archived, among them {home}: {why}")
+    return {
+        "archived": len(done),
+        "already_archived": len(found) - len([home for home, _ in todo if home in found]),
+        "files": sum(facts.files for facts in done),
+        "bytes": sum(facts.size for facts in done),
+        "left_out": sum(facts.skipped for facts in done),
+        "failed": failures,
+    }
+
+
+def _archive_one(run: Run, storage: HomeStorage, store: ArchiveStore, home: str) -> ArchiveFacts:
+    with run.transaction() as session:
+        course = run.course(session)
+        began = run.clock.now()
+        row = records.begin_archive(session, course, run.closing, home, store.bucket, began)
+        old = records.abandoned_keys(session, course, home)
+        about = {
+            "course": run.slug,
+            "title": run.spec.title,
+            "closing": run.closing,
+            "home": home,
+            "issuer": row.issuer,
+            "subject": row.subject,
+            "began_at": began.isoformat(),
+        }
+        number, key = row.id, row.key
+    try:
+        for former in old:
+            store.delete(former)
+        store.abort_uploads(run.course_id, run.closing, home)
+        tick = _Tick(run.check)
+        facts = archive_home(storage.read(home), store, key, folder=home, about=about, tick=tick)
+    except (HomeUnreadable, ArchiveDamaged, ObjectStoreError) as error:
+        with run.transaction() as session:
+            records.failed(session, number, str(error))
+        if isinstance(error, ObjectStoreError):
+            # no other home would fare better
+            raise ObjectStoreFailed(str(error)) from error
+        raise
+    with run.transaction() as session:
+        records.verified(session, number, facts, run.clock.now())
+    for skipped in facts.first_skipped[:3]:
+        run.tell(Warned(f"{home}: {ascii(skipped.path)[:200]} is not in the archive as it was: {skipped.why}."))
+    return facts
+
+
+class _Tick:
+    """Looks whether the work shall go on, now and then."""
+
+    def __init__(self, look: Callable[[], None], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._look, self._monotonic = look, monotonic
+        self._next = 0.0
+
+    def __call__(self, _: int) -> None:
+        if (now := self._monotonic()) >= self._next:
+            self._next = now + _LOOK_EVERY
+            self._look()
