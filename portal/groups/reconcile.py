@@ -119,6 +119,12 @@ def cut_off(slug: str, hub: Hub | None, target: Target, *, connect: Connect = co
     _carry_out(_Wanted(slug, Access.NOBODY, frozenset(), frozenset(), hub, target), connect, call)
 
 
+def nobody_is_at(session: Session, course_id: uuid.UUID) -> bool:
+    """Whether nobody brings the course's people in step now, by what they read before; until the end of the session's
+    transaction nobody begins to."""
+    return bool(session.scalar(select(func.pg_try_advisory_xact_lock(_LOCKS, _number(course_id)))))
+
+
 def _reconcile(
     sessions: Sessions,
     clock: SiteClock,
@@ -129,8 +135,8 @@ def _reconcile(
     call: Call,
 ) -> bool:
     with transaction(sessions) as session:
-        if not session.scalar(select(func.pg_try_advisory_xact_lock(_LOCKS, _number(course_id)))):
-            return False  # somebody else is at it
+        if not nobody_is_at(session, course_id):
+            return False
         course = session.scalar(select(Course).where(Course.id == course_id, _is_due(clock)))
         if course is None:
             return False  # somebody else did it
