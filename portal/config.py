@@ -31,6 +31,12 @@ class PortalSettings(BaseSettings):
         min_length=32,
         description="At least 32 random characters: seals tokens at rest and signs what a browser holds.",
     )
+    former_secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="The secret key before the last change: what it sealed can still be opened. Take it away after a "
+        "day.",
+    )
     public_url: str = Field(
         description="Address of the portal as browsers see it, for example https://courses.example.org."
     )
@@ -83,6 +89,18 @@ class PortalSettings(BaseSettings):
     )
     mail_from: str = Field(default="JupyterHub courses <courses@localhost>", description="Sender of mails.")
 
+    web_bind: str = Field(
+        default="127.0.0.1:8001", description="Address and port on which the web processes listen: ADDRESS:PORT."
+    )
+    web_processes: int = Field(default=2, ge=1, le=64, description="Web processes.")
+    web_threads: int = Field(
+        default=16, ge=8, le=128, description="Threads of each; all but four may be held by people who watch."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Bearer token for /metrics; without one, only this machine may read them.",
+    )
     proxies: int = Field(default=0, ge=0, le=5, description="Proxies before the portal whose headers are believed.")
     demo: bool = Field(default=False, description="Shows a demo's signs and the button that moves its clock.")
     archive_bucket: str = Field(default="jhaas-archives", description="Bucket of the archives of homes.")

@@ -5,7 +5,7 @@ from portal.models.base import Base
 from portal.models.courses import ChangeRequest, Course, Lead, Participation, Revision
 from portal.models.operations import Attempt, AttemptEvent, Operation
 from portal.models.people import User, WebSession
-from portal.models.site import AuditEntry, CatalogueImage, Holiday, Mail, SiteState, TargetRecord
+from portal.models.site import AuditEntry, CatalogueImage, Holiday, Mail, RateLimit, SiteState, TargetRecord
 
 __all__ = [
     "Archive",
@@ -22,6 +22,7 @@ __all__ = [
     "Mail",
     "Operation",
     "Participation",
+    "RateLimit",
     "Revision",
     "SiteState",
     "TargetRecord",

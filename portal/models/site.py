@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from portal.models.base import Base, Key
@@ -66,6 +66,19 @@ class SiteState(Base):
     """How far a demo's clock was moved forward; 0 everywhere else."""
     settings_digest: Mapped[str] = mapped_column(String(64), default="")
     """Of the settings that due times follow from: another one means that all are computed anew."""
+
+
+class RateLimit(Base):
+    """How often somebody tried something of late (`portal.web.limits`)."""
+
+    __tablename__ = "rate_limits"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    """Hash of who tries."""
+    tries: Mapped[int]
+    ends_at: Mapped[datetime] = mapped_column(index=True)
+    """By the database's clock: when counting begins anew."""
 
 
 class AuditEntry(Base):

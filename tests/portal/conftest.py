@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+from flask import Flask
 from sqlalchemy import Engine
 
 from portal import migrations
+from portal.app import create_app
 from portal.config import PortalSettings
 from portal.db import Sessions, connect, sessions
+from tests.portal.client import PortalClient
 from tests.portal.clock import MovableClock
 from tests.portal.makers import ISSUER
+from tests.portal.provider import FakeProvider
 from tests.support.database import DatabaseServer, database_server
 
 _TEMPLATE = "portal_template"
@@ -68,3 +73,27 @@ def settings(database_url: str) -> PortalSettings:
         oidc_client_id="jhaas-portal",
         oidc_client_secret="not a secret either",
     )
+
+
+@pytest.fixture
+def provider(session_factory: Sessions) -> FakeProvider:
+    """The identity provider: says of everybody what the database says, unless a test lets it say something else."""
+    return FakeProvider(session_factory)
+
+
+@pytest.fixture
+def app(settings: PortalSettings, clock: MovableClock, engine: Engine, provider: FakeProvider) -> Flask:
+    made = create_app(settings, clock=clock, engine=engine)
+    made.config["PROPAGATE_EXCEPTIONS"] = False  # errors become pages, as in production
+    made.test_client_class = PortalClient
+    parts = made.extensions["jhaas"]
+    made.extensions["jhaas"] = replace(parts, provider=provider)
+    return made
+
+
+@pytest.fixture
+def client(app: Flask) -> PortalClient:
+    """A browser in which nobody is signed in; `client.sign_in(user)` changes that."""
+    found = app.test_client()
+    assert isinstance(found, PortalClient)
+    return found

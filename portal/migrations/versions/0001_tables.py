@@ -48,6 +48,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("day", name=op.f("pk_holidays")),
     )
     op.create_table(
+        "rate_limits",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("key", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", "key", name=op.f("pk_rate_limits")),
+    )
+    op.create_index(op.f("ix_rate_limits_ends_at"), "rate_limits", ["ends_at"], unique=False)
+    op.create_table(
         "site_state",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("clock_offset_seconds", sa.BigInteger(), nullable=False),
@@ -437,6 +446,8 @@ def downgrade() -> None:
     op.drop_table("users")
     op.drop_table("targets")
     op.drop_table("site_state")
+    op.drop_index(op.f("ix_rate_limits_ends_at"), table_name="rate_limits")
+    op.drop_table("rate_limits")
     op.drop_table("holidays")
     op.drop_table("catalogue_images")
     op.drop_index(op.f("ix_audit_log_course_id_id"), table_name="audit_log")
