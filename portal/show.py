@@ -112,6 +112,23 @@ def day(value: dt.date, *, weekday: bool = True) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), text)
 
 
+def plain_day(value: dt.date) -> str:
+    """A calendar day without markup, for titles and attributes: “Mon, 5 Oct 2026”."""
+    return str(dates.format_skeleton("yMMMEd", value, locale=_locale()))
+
+
+def weekday(value: dt.date) -> str:
+    """“Mon 5”."""
+    return str(dates.format_skeleton("Ed", value, locale=_locale()))
+
+
+def month(value: dt.date, *, long: bool = False) -> str:
+    """“Oct”, or “October 2026”."""
+    return str(
+        dates.format_skeleton("yMMMM" if long else "yMMM" if value.month == 1 else "MMM", value, locale=_locale())
+    )
+
+
 def instant(value: datetime, *, seconds: bool = False) -> Markup:
     """A moment at the site: “5 Oct 2026, 14:05”; its zone is in the title."""
     local = value.astimezone(_zone())
@@ -184,6 +201,9 @@ def initials(name: str) -> str:
 
 FILTERS = {
     "day": day,
+    "plain_day": plain_day,
+    "weekday": weekday,
+    "month": month,
     "instant": instant,
     "clock_time": clock_time,
     "distance": distance,

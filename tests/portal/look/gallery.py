@@ -18,6 +18,7 @@ from portal.actor import Actor
 from portal.config import PortalSettings
 from portal.forms import FormErrors, blank_form, parse_form
 from portal.models import User
+from portal.pictures.calendar import Bar, Figure, Picture, Zoom, calendar_picture, span, steps
 
 PORTAL = Path(portal.__file__).parent
 POLICY = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -46,7 +47,7 @@ def settings(**changes: Any) -> PortalSettings:
 
 
 def person(name: str = "Maria Lehrer", **roles: bool) -> User:
-    login = name.split()[0].lower()
+    login = name.split(maxsplit=1)[0].lower()
     return User(login=login, name=name, email=f"{login}@example.org", subject=login, locale=None, **roles)
 
 
@@ -96,6 +97,10 @@ def gallery_app(**changes: Any) -> Flask:
             shown = answer
         return make_response(render_template("form.html", form=shown), 422 if shown.problems else 200)
 
+    @app.get("/calendar/<zoom>")
+    def calendar(zoom: Zoom) -> str:
+        return render_template("calendar.html", picture=calendar_of(zoom))
+
     @app.get("/confirm")
     def confirm() -> str:
         return render_template(
@@ -117,17 +122,50 @@ def gallery_app(**changes: Any) -> Flask:
     return app
 
 
+def calendar_of(zoom: Zoom) -> Picture:
+    """Half a dozen courses around October 2026, more than the target has in one week."""
+    today = dt.date(2026, 10, 14)
+    first, last = span(zoom, today)
+    days = [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
+    courses = [
+        ("Statistics with Python", dt.date(2026, 10, 5), 110, "good", 16),
+        ("Machine learning for biologists", dt.date(2026, 10, 12), 60, "good", 24),
+        ("R workshop", dt.date(2026, 10, 14), 3, "wait", 12),
+        ("Summer school", dt.date(2026, 8, 3), 12, "over", 20),
+        ("Databases", dt.date(2026, 10, 19), 100, "busy", 8),
+        ("Numerics", dt.date(2027, 1, 7), 40, "bad", 30),
+    ]
+    bars = [
+        Bar(title, day, day + dt.timedelta(days=length), tone, tone, "/", f"{size} GiB", wanted=tone == "wait")
+        for title, day, length, tone, size in courses
+    ]
+
+    def used(day: dt.date, *, wanted: bool) -> float:
+        return sum(
+            size
+            for bar, (*_rest, size) in zip(bars, courses, strict=True)
+            if bar.first <= day <= bar.last and bar.wanted is wanted
+        )
+
+    levels = list(steps([(day, used(day, wanted=False), used(day, wanted=True)) for day in days]))
+    figures = [
+        Figure("Memory", 48, levels, "{:g} GiB".format),
+        Figure("Cores", 64, levels, "{:g}".format),
+    ]
+    return calendar_picture(days, bars, figures, today)
+
+
 def sample() -> dict[str, Any]:
     """What the gallery shows."""
     day = dt.date(2026, 10, 5)
     return {
         "day": day,
         "moment": dt.datetime(2026, 10, 5, 12, 5, tzinfo=dt.UTC),
-        "people": [person(), person("Ömer Yılmaz"), person("Student")],
+        "people": [person(), person("Ömer Öztürk"), person("Student")],
         "life": [
             {"what": "Approved", "when": "Mon, 21 Sep 2026", "note": "by Gita Rat", "state": "done"},
             {"what": "Set up", "when": "Fri, 2 Oct 2026", "note": "", "state": "failed"},
-            {"what": "Running", "when": "Mon, 5 Oct – Fri, 12 Feb 2027", "note": "", "state": "now"},
+            {"what": "Running", "when": "Mon, 5 Oct to Fri, 12 Feb 2027", "note": "", "state": "now"},
             {"what": "Closing", "when": "", "note": "Files are archived", "state": "next"},
         ],
     }

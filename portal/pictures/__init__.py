@@ -1,0 +1,1 @@
+"""Pictures as pure functions: data in, geometry out; templates draw them."""
