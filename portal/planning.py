@@ -192,8 +192,8 @@ def is_over(facts: CourseFacts, now: datetime, clock: SiteClock) -> bool:
 def warnings(facts: CourseFacts, site: Site) -> list[Warning_]:
     """All warnings of the course as it stands, in order of time.
 
-    They are sent at the beginning of the day that lies so many days before the last one, and never from before the
-    course began, or was closed: a course of three days does not end in a fortnight.
+    They are sent at the beginning of the day that lies so many days before the last one, never when the
+    course begins or is closed, or before: a course of three days does not end in a fortnight.
     """
     clock = site.clock
     match facts.status:
@@ -205,7 +205,7 @@ def warnings(facts: CourseFacts, site: Site) -> list[Warning_]:
         case _:
             return []
     found = [Warning_(clock.begin(last - timedelta(days=days)), kind, days, last) for days in set(site.rules.warn_days)]
-    return sorted(one for one in found if one.at >= since)
+    return sorted(one for one in found if one.at > since)
 
 
 def warning_due(facts: CourseFacts, site: Site, now: datetime) -> Warning_ | None:

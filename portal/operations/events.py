@@ -53,7 +53,12 @@ def store(session: Session, mine: Claim, events: list[tuple[str, dict[str, Any]]
         if last + i <= MOST
     ]:
         session.execute(insert(AttemptEvent).values(rows))
-        session.execute(text("SELECT pg_notify(:channel, :id)"), {"channel": CHANNEL, "id": str(mine.attempt_id)})
+        wake(session, mine.attempt_id)
+
+
+def wake(session: Session, attempt_id: int) -> None:
+    """Tell those who watch the attempt that there is something new, once the transaction commits."""
+    session.execute(text("SELECT pg_notify(:channel, :id)"), {"channel": CHANNEL, "id": str(attempt_id)})
 
 
 class EventWriter:

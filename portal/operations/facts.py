@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import Row, case, exists, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from portal.lifecycle import Status
@@ -16,7 +17,11 @@ _MAYBE = frozenset({Status.DEPLOYING, Status.DEPLOY_FAILED})
 
 
 def facts_of(session: Session, course: Course, *, archives_settled: bool = False) -> CourseFacts:
-    """The facts of a course, by one statement over its operations."""
+    """The facts of a course, by one statement over its operations.
+
+    `archives_settled` is what the homes that we know of say; unless governance waived the archives, it counts only once
+    the storage itself was asked for homes: when an archive operation of this closing has succeeded.
+    """
     past = Operation.status.in_(("succeeded", "failed"))
     group = case(
         (Operation.status.in_(("waiting", "running")), "live"),
@@ -24,7 +29,7 @@ def facts_of(session: Session, course: Course, *, archives_settled: bool = False
         (past & (Operation.kind == "check"), "checked"),
         (past & Operation.kind.in_(("close", "archive")) & (Operation.closing == course.closing), "closing"),
     )
-    rows = session.execute(
+    grouped = (
         select(
             group.label("group"),
             Operation.number,
@@ -35,21 +40,29 @@ def facts_of(session: Session, course: Course, *, archives_settled: bool = False
             Operation.finished_at,
             Operation.cancel_asked_at,
         )
-        .where(Operation.course_id == course.id, group.is_not(None))
-        .distinct(group)
-        .order_by(group, Operation.number.desc())
+        .where(Operation.course_id == course.id)
+        .subquery()
+    )
+    rows = session.execute(
+        select(grouped)
+        .where(grouped.c.group.is_not(None))
+        .ext(distinct_on(grouped.c.group))
+        .order_by(grouped.c.group, grouped.c.number.desc())
     ).all()
     found = {row.group: row for row in rows}
     applied, checked = _past(found.get("applied")), _past(found.get("checked"))
     last = applied
     if checked is not None and (applied is None or found["checked"].number > found["applied"].number):
         last = checked
+    closing = _past(found.get("closing"))
+    archived = closing is not None and closing.kind is Kind.ARCHIVE and closing.succeeded
+    waived = course.waived_closing is not None and course.waived_closing == course.closing
     live = None
     if row := found.get("live"):
         live = LiveOperation(Kind(row.kind), row.revision, row.closing, stopping=row.cancel_asked_at is not None)
     return CourseFacts(
         id=course.id,
-        status=course.status,
+        status=Status(course.status),
         first_day=course.first_day,
         last_day=course.last_day,
         ended_early=course.ended_early_at is not None,
@@ -59,12 +72,12 @@ def facts_of(session: Session, course: Course, *, archives_settled: bool = False
         stack_may_exist=course.status in _MAYBE and stack_may_exist(session, course),
         closing=course.closing,
         closed_at=course.closed_at,
-        archives_settled=archives_settled,
+        archives_settled=waived or (archives_settled and archived),
         drift_checked_at=course.drift_checked_at or course.checked_at or course.status_since,
         live=live,
         last=last,
         last_applied=applied,
-        last_of_closing=_past(found.get("closing")),
+        last_of_closing=closing,
     )
 
 

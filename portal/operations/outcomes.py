@@ -20,6 +20,7 @@ from portal.mail.outbox import governance, notify
 from portal.models import Attempt, Course, Operation
 from portal.operations.ask import back_off
 from portal.operations.attempts import Claim, held
+from portal.operations.events import wake
 from portal.operations.kinds import KIND_NAMES, Kind
 from portal.operations.people import leads, participants
 from portal.planning import destroy_at, purge_at
@@ -79,6 +80,7 @@ def conclude(session: Session, clock: SiteClock, settings: PortalSettings, mine:
                 operation.status, operation.tries = "waiting", operation.tries - 1
                 operation.not_before = clock.now()
     course.next_due_at = clock.now()
+    wake(session, mine.attempt_id)
 
 
 def declare_lost(
@@ -97,6 +99,7 @@ def declare_lost(
     _end(attempt, "lost", reason)
     after_failure(session, clock, settings, course, operation, reason)
     course.next_due_at = clock.now()
+    wake(session, attempt.id)
 
 
 def after_failure(
@@ -115,10 +118,10 @@ def after_failure(
 
 def _give_up(session: Session, clock: SiteClock, course: Course, operation: Operation, reason: str) -> None:
     kind, event = Kind(operation.kind), _MAIL_OF_FAILURE.get(Kind(operation.kind))
-    if kind in (Kind.DEPLOY, Kind.CHECK) and course.status is Status.DEPLOYING:
+    if kind in (Kind.DEPLOY, Kind.CHECK) and course.status == Status.DEPLOYING:
         act(session, clock, SYSTEM, course, Action.GIVE_UP_DEPLOY, after={"failure": reason})
         event = "deploy_failed"
-    elif kind is Kind.DESTROY and course.status is Status.REMOVING:
+    elif kind is Kind.DESTROY and course.status == Status.REMOVING:
         act(session, clock, SYSTEM, course, Action.GIVE_UP_REMOVAL, after={"failure": reason})
     elif kind is Kind.REFRESH:
         # nobody is woken for a look that failed; the next night looks again
@@ -157,20 +160,20 @@ def _after_success(
     match Kind(operation.kind):
         case Kind.CHECK:
             course.checked_at = now
-            if course.status is Status.DEPLOYING:
+            if course.status == Status.DEPLOYING:
                 act(session, clock, SYSTEM, course, Action.ACTIVATE)
                 key = f"{course.id}:course_ready"
                 everybody = {*leads(session, course), *participants(session, course)}
                 notify(session, clock, "course_ready", key, everybody, course=course, facts={"hub_url": course.hub_url})
         case Kind.REFRESH:
             course.drift, course.drift_checked_at = (details if details.get("differences") else None), now
-        case Kind.CLOSE if course.status is Status.CLOSING and operation.closing == course.closing:
+        case Kind.CLOSE if course.status == Status.CLOSING and operation.closing == course.closing:
             act(session, clock, SYSTEM, course, Action.FINISH_CLOSING)
             day = clock.day_of(destroy_at(course.closed_at or now, settings, clock))
             key = f"{course.id}:closing:{course.closing}"
             everybody = {*leads(session, course), *participants(session, course)}
             notify(session, clock, "closing", key, everybody, course=course, facts={"destroy_day": day})
-        case Kind.DESTROY if course.status is Status.REMOVING:
+        case Kind.DESTROY if course.status == Status.REMOVING:
             # the work has looked, independently, and found nothing; that is what `stack_exists` stands for
             act(session, clock, SYSTEM, course, Action.FINISH_REMOVAL)
             course.hub_url = course.api_url = course.api_token = course.applied_revision = None

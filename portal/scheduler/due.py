@@ -79,7 +79,7 @@ def _set_due(session: Session, course_id: uuid.UUID, instant: object) -> None:
 
 def _facts(session: Session, course: Course, settled: Settled) -> CourseFacts:
     return facts_of(
-        session, course, archives_settled=course.status is Status.CLOSED and settled(session, course)
+        session, course, archives_settled=course.status == Status.CLOSED and settled(session, course)
     )  # fmt: skip
 
 
