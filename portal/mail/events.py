@@ -111,7 +111,7 @@ _ALL = (
     ),
     _event(
         "course_withdrawn",
-        _LEADS_AND_GOVERNANCE,
+        "leads, governance, and participants of an approved course",
         "the course was withdrawn before it had a hub",
         N_("The course %(title)s was withdrawn"),
         N_("The course %(title)s was withdrawn. It is not set up."),
@@ -192,20 +192,12 @@ _ALL = (
     # --- the hub
     _event(
         "course_ready",
-        _LEADS,
+        _BOTH,
         "a notebook was proven to run",
         N_("The course %(title)s is ready"),
         N_("The course %(title)s is set up, and a notebook was started in it to prove that it works."),
-        _maybe(N_("You can begin now: %(hub_url)s")),
-        N_("Participants get in from %(first_day)s on."),
-    ),
-    _event(
-        "course_ready_participant",
-        "participants",
-        "a notebook was proven to run",
-        N_("The course %(title)s is ready"),
-        N_("The course %(title)s is set up."),
-        _maybe(N_("From %(first_day)s to %(last_day)s you get to your notebook here: %(hub_url)s")),
+        N_("Participants get in from %(first_day)s to %(last_day)s, teachers at once."),
+        _maybe(N_("You get to your notebook here: %(hub_url)s")),
     ),
     _event(
         "deploy_failed",
@@ -375,3 +367,7 @@ def as_table() -> str:
     lines = ["| mail | to | when |", "|---|---|---|"]
     lines += [f"| `{event.name}` | {event.to} | {event.when} |" for event in _ALL]
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(as_table(), end="")

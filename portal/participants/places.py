@@ -45,14 +45,11 @@ class Invitation:
     """All that somebody with a code may know before joining."""
 
     course: Course
+    leads: tuple[str, ...]
+    """Their names."""
     place: Place
     refusal: Refusal | None
     """Why joining is not possible, if it is not."""
-
-    @property
-    def leads(self) -> list[str]:
-        """Their names."""
-        return [str(lead.user) for lead in self.course.leads]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,8 @@ def invitation(session: Session, clock: SiteClock, actor: Actor, code: str) -> I
     found = decide(Deed.JOIN, place, _facts(session, clock, course, actor.user.id))
     if isinstance(found, Refusal) and found.code == DEAD_CODE:
         raise _UNKNOWN
-    return Invitation(course, place, found if isinstance(found, Refusal) else None)
+    leads = tuple(str(lead.user) for lead in course.leads)
+    return Invitation(course, leads, place, found if isinstance(found, Refusal) else None)
 
 
 def join(session: Session, clock: SiteClock, actor: Actor, code: str) -> tuple[Course, Place]:
