@@ -7,13 +7,15 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String, Text, text
+from sqlalchemy import CheckConstraint, Enum, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from portal.lifecycle import SLUG_IS_FREE, Status
 from portal.models.base import Base, Key, Word
 from portal.models.people import User
 
+# a column of words that comes back as members of `Status`: rules compare them by identity
+_STATUS = Enum(Status, native_enum=False, create_constraint=False, length=20, values_callable=list)
 _FREE = ", ".join(f"'{status}'" for status in sorted(SLUG_IS_FREE))
 
 
@@ -32,7 +34,7 @@ class Course(Base):
     id: Mapped[Key]
     slug: Mapped[str] = mapped_column(String(40), index=True)
     target_name: Mapped[str] = mapped_column(ForeignKey("targets.name"))
-    status: Mapped[Status] = mapped_column(String(20))
+    status: Mapped[Status] = mapped_column(_STATUS)
     status_since: Mapped[datetime]
     next_due_at: Mapped[datetime | None]
     """When the scheduler has to look at the course again (`portal.scheduler.due`)."""

@@ -198,6 +198,14 @@ class Life(RuleBasedStateMachine):
         facts=st.builds(Circumstances, *[st.booleans()] * 7),
     )
     def act(self, action: Action, roles: set[Role], facts: Circumstances) -> None:
+        self.step(action, roles, facts)
+
+    @rule(data=st.data(), facts=st.builds(Circumstances, *[st.booleans()] * 7))
+    def go_on(self, data: st.DataObject, facts: Circumstances) -> None:
+        if possible := sorted(possible_actions(self.status, set(Role), facts)):
+            self.step(data.draw(st.sampled_from(possible)), set(Role), facts)
+
+    def step(self, action: Action, roles: set[Role], facts: Circumstances) -> None:
         before = self.status
         after = transition(before, action, roles, facts)
         if isinstance(after, Refusal):
@@ -205,7 +213,7 @@ class Life(RuleBasedStateMachine):
             return
         assert action in possible_actions(before, roles, facts)
         assert roles & {Role.LEAD, Role.GOVERNANCE, Role.SYSTEM}
-        if after is Status.DEPLOYING:
+        if after is Status.DEPLOYING and before is not Status.DEPLOYING:
             assert self.was_approved
             assert not facts.is_over
         if after is Status.ACTIVE and before is not Status.ACTIVE and action is not Action.EXTEND:
