@@ -11,7 +11,8 @@ from urllib.parse import quote, urlsplit
 import requests
 import websocket
 
-from tests.support.browser import Browser, wait_for
+from tests.support.browser import Browser
+from tests.support.waiting import wait_for
 
 
 @dataclass
@@ -36,7 +37,7 @@ class HubPerson:
             return
         answer = self.api("POST", f"users/{quote(self.name)}/server", json=options)
         assert answer.status_code in (201, 202), (answer.status_code, answer.text[:500])
-        wait_for(f"server of {self.name}", self.server_ready)
+        wait_for(self.server_ready, f"server of {self.name}")
         # a new server knows nothing of the cookies of the one before
         page = self.open_server()
         assert page.status_code == 200, (page.status_code, page.url)
@@ -47,7 +48,7 @@ class HubPerson:
             return
         answer = self.api("DELETE", f"users/{quote(self.name)}/server")
         assert answer.status_code in (202, 204), (answer.status_code, answer.text[:500])
-        wait_for(f"end of the server of {self.name}", lambda: not self.servers())
+        wait_for(lambda: not self.servers(), f"end of the server of {self.name}")
 
     def servers(self) -> dict[str, Any]:
         answer = self.api("GET", f"users/{quote(self.name)}")
