@@ -8,9 +8,9 @@ from automation.audit import Thing
 from course_stack import identity, object_store
 from course_stack.local import hub_process
 from course_stack.local.layout import Layout
-from course_stack.local.machine import ARCHIVE_BUCKET, STATE_BUCKET
 from course_stack.local.supervisor import Supervisor
 from course_stack.names import PREFIX, CourseNames
+from course_stack.spec.fields import RESERVED_SLUGS
 from course_stack.target import Target
 
 HUB = "hub"
@@ -19,8 +19,6 @@ CLIENT = "OIDC client"
 GROUP = "group"
 BUCKET = "bucket"
 STORE_USER = "object store user"
-
-_OF_NO_COURSE = frozenset({STATE_BUCKET, ARCHIVE_BUCKET})
 
 
 class LocalReality:
@@ -50,10 +48,10 @@ class LocalReality:
                 if name.startswith("hub-") and state.state == "RUNNING"
             }
             found |= {Thing(REMAINS, slug) for slug in hub_process.courses(self._layout)}
-            found |= {Thing(CLIENT, name) for name in clients.result()}
-            found |= {Thing(GROUP, name) for name in groups.result()}
-            found |= {Thing(BUCKET, name) for name in buckets.result() if name not in _OF_NO_COURSE}
-            found |= {Thing(STORE_USER, name) for name in users.result() if name not in _OF_NO_COURSE}
+            found |= {Thing(CLIENT, name) for name in clients.result() if _is_of_a_course(name)}
+            found |= {Thing(GROUP, name) for name in groups.result() if _is_of_a_course(name)}
+            found |= {Thing(BUCKET, name) for name in buckets.result() if _is_of_a_course(name)}
+            found |= {Thing(STORE_USER, name) for name in users.result() if _is_of_a_course(name)}
         return frozenset(found)
 
     def may_stay(self, thing: Thing) -> bool:
@@ -75,3 +73,8 @@ class LocalReality:
                 Thing(STORE_USER, names.store_user),
             }
         )
+
+
+def _is_of_a_course(name: str) -> bool:
+    """What follows our prefix is a slug, unless no course may have it: then it is a part of the platform."""
+    return name.removeprefix(PREFIX) not in RESERVED_SLUGS

@@ -38,7 +38,7 @@ KNOWN_SETTINGS: dict[str, str] = {
     "JHAAS_STATE_PASSPHRASE_FILE": "file that holds the passphrase",
     "JHAAS_STATE_SECRETS_PROVIDER": "awskms://… (or another key service) in place of a passphrase",
 }
-"""Every environment setting of this product, with what it means."""
+"""Every environment setting with what it means; the portal adds its own (`declare`)."""
 
 # The parameters that Pulumi reads in an s3:// address (it refuses every other one).
 _S3_PARAMETERS = frozenset(
@@ -161,6 +161,11 @@ class StateSettings(BaseModel):
             "secret_access_key": self.secret_access_key and self.secret_access_key.get_secret_value(),
             "passphrase": self.passphrase and self.passphrase.get_secret_value(),
         }
+
+
+def declare(settings: Mapping[str, str]) -> None:
+    """Make more settings known: name → meaning. For what stands on top of this package."""
+    KNOWN_SETTINGS.update(settings)
 
 
 def check_environment(environ: Mapping[str, str] = os.environ, known: Iterable[str] = KNOWN_SETTINGS) -> None:

@@ -1,13 +1,25 @@
-"""The portal's settings: environment variables that begin with `JHAAS_`, each with its meaning."""
+"""The portal's settings: environment variables that begin with `JHAAS_`, each with its meaning.
+
+A secret may also stand in a file that the variable with `_FILE` at its end names. A variable with our prefix that does
+not exist stops the start: a typing error must not leave a default in force.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from automation.settings import SettingsError, check_environment, declare
+
+PREFIX = "JHAAS_"
+_FILE = "_FILE"
 
 
 def _zone(name: str) -> str:
@@ -18,10 +30,22 @@ def _zone(name: str) -> str:
     return name
 
 
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
+        raise ValueError(f"{url} is no address of a site; write for example https://courses.example.org")
+    local = parts.hostname == "localhost" or str(parts.hostname).endswith(".localhost")
+    if parts.scheme == "http" and not local:
+        raise ValueError(f"{url} is not https; only names below localhost may do without")
+    return url.rstrip("/")
+
+
 class PortalSettings(BaseSettings):
     """Everything that can be set for web, scheduler and workers alike."""
 
-    model_config = SettingsConfigDict(env_prefix="JHAAS_", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, hide_input_in_errors=True, populate_by_name=True, env_ignore_empty=True
+    )
 
     database_url: SecretStr = Field(
         validation_alias="DATABASE_URL",
@@ -37,7 +61,7 @@ class PortalSettings(BaseSettings):
         description="The secret key before the last change: what it sealed can still be opened. Take it away after a "
         "day.",
     )
-    public_url: str = Field(
+    public_url: Annotated[str, AfterValidator(_address)] = Field(
         description="Address of the portal as browsers see it, for example https://courses.example.org."
     )
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
@@ -105,3 +129,85 @@ class PortalSettings(BaseSettings):
     demo: bool = Field(default=False, description="Shows a demo's signs and the button that moves its clock.")
     archive_bucket: str = Field(default="jhaas-archives", description="Bucket of the archives of homes.")
     data_folder: Path | None = Field(default=None, description="Data folder of this machine (local target).")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - files that lie about are no settings
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, then the environment, then files that it names."""
+        return init_settings, env_settings, _Files(settings_cls)
+
+
+class _Files(PydanticBaseSettingsSource):
+    """Secrets in files: `JHAAS_SECRET_KEY_FILE` for `JHAAS_SECRET_KEY`."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        name = variable(field_name)
+        path = os.environ.get(name + _FILE) if is_secret(field.annotation) else None
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().rstrip("\n"), field_name, False
+        except OSError as error:
+            raise SettingsError(f"{name}{_FILE}: {path} cannot be read ({error.strerror}).") from None
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def variable(field: str) -> str:
+    """Name of a setting's environment variable."""
+    alias = PortalSettings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else PREFIX + field.upper()
+
+
+def is_secret(annotation: Any) -> bool:
+    """Whether a setting may stand in a file."""
+    return "SecretStr" in str(annotation)
+
+
+def load(defaults: Mapping[str, Any] | None = None) -> PortalSettings:
+    """The settings of the environment, and where it says nothing `defaults` (field → value).
+
+    Raises `SettingsError`: one sentence for the first that is missing, unknown or out of its bounds.
+    """
+    check_environment()
+    given = {
+        field: value
+        for field, value in (defaults or {}).items()
+        if not os.environ.get(variable(field)) and not os.environ.get(variable(field) + _FILE)
+    }
+    try:
+        return PortalSettings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = str(first["loc"][0]) if first["loc"] else "settings"
+        name = place if place not in PortalSettings.model_fields else variable(place)
+        if first["type"] == "missing":
+            raise SettingsError(f"{name} is not set: {_description(place)}") from None
+        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}.") from None
+
+
+def _description(place: str) -> str:
+    by_variable = {variable(name): field for name, field in PortalSettings.model_fields.items()}
+    field = PortalSettings.model_fields.get(place) or by_variable.get(place)
+    return (field.description if field else None) or ""
+
+
+declare(
+    {
+        name: description
+        for field_name, field in PortalSettings.model_fields.items()
+        for name, description in (
+            (variable(field_name), field.description or ""),
+            *([(variable(field_name) + _FILE, "file that holds it")] if is_secret(field.annotation) else []),
+        )
+        if name.startswith(PREFIX)
+    }
+)

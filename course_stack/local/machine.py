@@ -7,7 +7,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
 from urllib.parse import urlencode
 
@@ -25,6 +25,9 @@ STATE_BUCKET = "jhaas-state"
 ARCHIVE_BUCKET = "jhaas-archives"
 REGION = "us-east-1"
 IDENTITY_HOST = "id.localhost"
+PORTAL_HOST = "portal.localhost"
+"""A site of its own beside each hub's: `localhost` is a top-level domain, and browsers keep what stands directly below
+one apart, cookies included. No course is called `portal`."""
 
 SERVICE_UID = 61100
 """Account number of services that refuse to be root (Postgres), where the product runs as root. It needs no entry in
@@ -36,6 +39,15 @@ _INTERNAL_PORTS = range(20000, 30000)
 
 class MachineError(Exception):
     """A setting of this machine is missing or cannot be used; the message says which, and what to do."""
+
+
+def _all_free_ports() -> Iterator[int]:
+    candidates = random.SystemRandom().sample(_INTERNAL_PORTS, len(_INTERNAL_PORTS))
+    return (port for port in candidates if port_is_free("127.0.0.1", port))
+
+
+def _free_port() -> int:
+    return next(_all_free_ports())
 
 
 class Ports(BaseModel):
@@ -53,6 +65,9 @@ class Ports(BaseModel):
     master_grpc: int
     volume: int
     volume_grpc: int
+    # chosen for data folders of earlier versions, too
+    portal: int = Field(default_factory=_free_port)
+    mail: int = Field(default_factory=_free_port)
 
 
 class MachineSettings(BaseModel):
@@ -184,8 +199,7 @@ def port_is_free(host: str, port: int) -> bool:
 
 def _free_ports() -> Ports:
     names = list(Ports.model_fields)
-    candidates = random.SystemRandom().sample(_INTERNAL_PORTS, len(_INTERNAL_PORTS))
-    free = (port for port in candidates if port_is_free("127.0.0.1", port))
+    free = _all_free_ports()
     return Ports(**{name: next(free) for name in names})
 
 

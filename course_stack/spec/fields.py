@@ -22,7 +22,7 @@ storage support test traefik vpn webmail wpad www
 """
 _BEHIND_OUR_PREFIX = """
 archive archives backup backups course courses database data default governance group leads minio platform postgres
-secrets seaweedfs shared state stacks system users worker workers
+secrets seaweedfs shared state stacks system teachers users worker workers
 """
 
 RESERVED_SLUGS = frozenset(_HOSTS.split() + _BEHIND_OUR_PREFIX.split())

@@ -7,7 +7,7 @@ import sys
 import click
 import typer
 
-from portal.cli import audit, course, demo, schema, services
+from portal.cli import audit, course, demo, portal, schema, services
 from portal.cli.screen import complain
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(services.app, name="services")
 app.add_typer(course.app, name="course")
+app.add_typer(portal.app, name="portal")
 app.command(name="audit")(audit.audit)
 app.command(name="schema")(schema.schema)
 app.command(name="demo")(demo.demo)
@@ -27,6 +28,7 @@ app.command(name="demo")(demo.demo)
 def before_any_command() -> None:
     """JupyterHub as a Service: one JupyterHub per course, created and destroyed on time."""
     from automation.settings import check_environment
+    from portal import config  # noqa: F401 - it makes the portal's settings known
 
     check_environment()
 

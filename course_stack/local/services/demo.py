@@ -12,6 +12,7 @@ from course_stack.local.machine import credential, local_target, store_credentia
 _FILE = "demo-people.json"
 _PEOPLE = (
     ("teacher", "teacher", "Toni", "Teacher"),
+    ("governance", "governance", "Gwen", "Governance"),
     ("student", "student", "Sam", "Student"),
     ("classmate", "classmate", "Charlie", "Classmate"),
     ("stranger", "stranger", "Sascha", "Stranger"),
@@ -30,7 +31,7 @@ class DemoPerson:
 
 
 def ensure_demo_people(layout: Layout) -> list[DemoPerson]:
-    """A teacher, two students and a stranger; the same ones, with the same passwords, at every start.
+    """A teacher, governance, two students and a stranger; the same ones, with the same passwords, at every start.
 
     The services must be up.
     """
