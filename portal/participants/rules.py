@@ -40,8 +40,8 @@ DEAD_CODE = "dead_code"
 """Code of the refusal that a page answers exactly as it answers an unknown code."""
 
 STANDING_NAMES: dict[Standing, str] = {
-    Standing.WAITING: N_("waiting for consent"),
-    Standing.ACCEPTED: N_("in the course"),
+    Standing.WAITING: N_("waiting for a lead"),
+    Standing.ACCEPTED: N_("participant"),
     Standing.REJECTED: N_("rejected"),
     Standing.REMOVED: N_("removed"),
     Standing.LEFT: N_("left"),
@@ -104,7 +104,7 @@ def decide(deed: Deed, place: Place, facts: Facts) -> Place | Refusal:
             return Refusal("no_place", N_("This person has no place in the course."))
         return Refusal(
             "changed",
-            N_("Nothing was changed: this person is %(standing)s."),
+            N_("Nothing was changed. This person's place in the course: %(standing)s."),
             (("standing", STANDING_NAMES[place.standing]),),
         )
     match deed:

@@ -337,7 +337,7 @@ def test_of_two_leads_who_decide_at_once_the_second_is_told_what_came_first(clas
     anna = classroom.person("anna")
     classroom.join(anna)
     classroom.settle(anna, Deed.ACCEPT)
-    assert "in the course" in text_of(classroom.settle, anna, Deed.REJECT)
+    assert "participant" in text_of(classroom.settle, anna, Deed.REJECT)
     assert classroom.row(anna).status == "accepted"
 
 
