@@ -31,6 +31,7 @@ graceful_timeout = 20
 keepalive = 120
 accesslog = None  # `portal.logs` tells of requests, without their paths
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+control_socket_disable = True
 proc_name = "jhaas-portal"
 # the parts of a request that people can make long
 limit_request_line = 4094

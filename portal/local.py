@@ -198,7 +198,7 @@ def _programs(layout: Layout, settings: PortalSettings) -> dict[str, Program]:
         "mail-sink": program("mail-sink", *mails),
         "portal-web": program("portal-web", "portal", "portal", "web"),
         # whatever it has begun is finished, or given back
-        "portal-worker": program("portal-worker", "portal", "portal", "worker", seconds=60),
+        "portal-worker": program("portal-worker", "portal", "portal", "worker", seconds=100),
         "portal-scheduler": program("portal-scheduler", "portal", "portal", "scheduler"),
     }
 

@@ -26,21 +26,19 @@ def web() -> None:
 @app.command()
 def worker() -> None:
     """Carry out operations, until told to end. Any number of workers may run."""
-    from portal import logs
+    from portal.local import settings_in_force
     from portal.worker.main import main
 
-    logs.configure()
-    main()
+    main(settings_in_force())
 
 
 @app.command()
 def scheduler() -> None:
     """Ask for what is due, until told to end. Of several, one acts and the others wait to take over."""
-    from portal import logs
+    from portal.local import settings_in_force
     from portal.scheduler.main import main
 
-    logs.configure()
-    main()
+    main(settings_in_force())
 
 
 @app.command()

@@ -5,15 +5,21 @@ from __future__ import annotations
 import weakref
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar, get_cookie_header
 
 
 class _Loopback(HTTPAdapter):
     """Connects to 127.0.0.1 whatever the name: browsers resolve `anything.localhost`, the C library does not."""
+
+    def __init__(self, cookies: RequestsCookieJar) -> None:
+        super().__init__()
+        self._cookies = cookies
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
@@ -21,6 +27,10 @@ class _Loopback(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         assert request.url
+        # requests itself asks a jar that knows nothing of our policy
+        request.headers.pop("Cookie", None)
+        if cookies := get_cookie_header(self._cookies, request):
+            request.headers["Cookie"] = cookies
         request.headers["Host"] = urlsplit(request.url).netloc
         try:
             return super().send(request, *args, **kwargs)
@@ -66,7 +76,9 @@ class Browser:
         self.session = requests.Session()
         self.session.trust_env = False
         weakref.finalize(self, self.session.close)
-        self.session.mount("http://", _Loopback())
+        # as browsers do: names below `localhost` count as a secure way
+        self.session.cookies.set_policy(DefaultCookiePolicy(secure_protocols=("http", "https")))
+        self.session.mount("http://", _Loopback(self.session.cookies))
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
         return self.session.get(url, timeout=60, **kwargs)
