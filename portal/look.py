@@ -14,6 +14,7 @@ from markupsafe import Markup
 from portal import i18n, show
 from portal.actor import Actor
 from portal.config import PortalSettings
+from portal.operations.kinds import KIND_NAMES
 from portal.texts import N_
 
 VERSION = version("jhaas")
@@ -58,11 +59,11 @@ NAVIGATION: tuple[tuple[str, tuple[Place, ...]], ...] = (
         (
             Place(N_("Approvals"), "inbox", "governance.queue", _governance, count="approvals"),
             Place(N_("All courses"), "collection", "governance.courses", _governance),
-            Place(N_("Operations"), "list-task", "operations.all_operations", _governance),
-            Place(N_("Platform"), "heart-pulse", "operations.platform", _governance),
+            Place(N_("Operations"), "list-task", "operations.index", _governance),
+            Place(N_("Platform"), "heart-pulse", "platform.show", _governance),
             Place(N_("Images"), "box-seam", "images.catalogue", _governance),
             Place(N_("Mails"), "envelope", "mails.outbox", _governance),
-            Place(N_("Audit log"), "shield-check", "operations.audit_log", _governance),
+            Place(N_("Audit log"), "shield-check", "audit.index", _governance),
         ),
     ),
 )
@@ -81,7 +82,7 @@ def set_up(app: Flask, settings: PortalSettings) -> None:
     app.jinja_env.globals.update(
         icon=icon,
         look=show.look,
-        kind_names=show.KINDS,
+        kind_names=KIND_NAMES,
         translate=i18n.translate,
         here=here,
         exists=lambda endpoint: endpoint in current_app.view_functions,

@@ -17,7 +17,7 @@ from flask_babel import gettext as _
 from markupsafe import Markup
 
 from portal.i18n import locale_of
-from portal.lifecycle import Status
+from portal.lifecycle import STATUS_NAMES, Status
 from portal.texts import N_
 
 
@@ -33,20 +33,20 @@ class Look:
 
 
 COURSE: dict[str, Look] = {
-    Status.REQUESTED: Look(N_("waiting for approval"), "hourglass-split", "wait"),
-    Status.REJECTED: Look(N_("rejected"), "x-circle", "over"),
-    Status.WITHDRAWN: Look(N_("withdrawn"), "dash-circle", "over"),
-    Status.EXPIRED: Look(N_("expired"), "clock-history", "over"),
-    Status.APPROVED: Look(N_("approved"), "calendar-check", "busy"),
-    Status.DEPLOYING: Look(N_("being set up"), "arrow-repeat", "busy"),
-    Status.DEPLOY_FAILED: Look(N_("set-up failed"), "exclamation-octagon", "bad"),
-    Status.ACTIVE: Look(N_("active"), "check-circle", "good"),
-    Status.CLOSING: Look(N_("closing"), "door-open", "wait"),
-    Status.CLOSED: Look(N_("closed"), "door-closed", "over"),
-    Status.REMOVING: Look(N_("being removed"), "arrow-repeat", "busy"),
-    Status.REMOVAL_FAILED: Look(N_("removal failed"), "exclamation-octagon", "bad"),
-    Status.ARCHIVED: Look(N_("archived"), "archive", "over"),
-    Status.PURGED: Look(N_("purged"), "trash", "over"),
+    Status.REQUESTED: Look(STATUS_NAMES[Status.REQUESTED], "hourglass-split", "wait"),
+    Status.REJECTED: Look(STATUS_NAMES[Status.REJECTED], "x-circle", "over"),
+    Status.WITHDRAWN: Look(STATUS_NAMES[Status.WITHDRAWN], "dash-circle", "over"),
+    Status.EXPIRED: Look(STATUS_NAMES[Status.EXPIRED], "clock-history", "over"),
+    Status.APPROVED: Look(STATUS_NAMES[Status.APPROVED], "calendar-check", "busy"),
+    Status.DEPLOYING: Look(STATUS_NAMES[Status.DEPLOYING], "arrow-repeat", "busy"),
+    Status.DEPLOY_FAILED: Look(STATUS_NAMES[Status.DEPLOY_FAILED], "exclamation-octagon", "bad"),
+    Status.ACTIVE: Look(STATUS_NAMES[Status.ACTIVE], "check-circle", "good"),
+    Status.CLOSING: Look(STATUS_NAMES[Status.CLOSING], "door-open", "wait"),
+    Status.CLOSED: Look(STATUS_NAMES[Status.CLOSED], "door-closed", "over"),
+    Status.REMOVING: Look(STATUS_NAMES[Status.REMOVING], "arrow-repeat", "busy"),
+    Status.REMOVAL_FAILED: Look(STATUS_NAMES[Status.REMOVAL_FAILED], "exclamation-octagon", "bad"),
+    Status.ARCHIVED: Look(STATUS_NAMES[Status.ARCHIVED], "archive", "over"),
+    Status.PURGED: Look(STATUS_NAMES[Status.PURGED], "trash", "over"),
 }
 """Statuses of a course."""
 
@@ -92,18 +92,6 @@ MAIL: dict[str, Look] = {
     "given_up": Look(N_("given up"), "exclamation-octagon", "bad"),
 }
 """Of a mail in the outbox."""
-
-KINDS: dict[str, str] = {
-    "deploy": N_("Set up"),
-    "update": N_("Update"),
-    "check": N_("Check"),
-    "close": N_("Close"),
-    "archive": N_("Archive"),
-    "destroy": N_("Remove"),
-    "refresh": N_("Look for differences"),
-    "purge": N_("Purge archives"),
-}
-"""Kinds of operations, as headings (message ids)."""
 
 
 def day(value: dt.date, *, weekday: bool = True) -> Markup:
