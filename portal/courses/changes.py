@@ -23,7 +23,7 @@ from portal.config import PortalSettings
 from portal.courses import life, people, room
 from portal.courses.differences import changed_fields
 from portal.courses.problems import Invalid, Moved, Refused, Stale
-from portal.courses.requests import reason_of, target_problems
+from portal.courses.requests import reason_of
 from portal.courses.specs import add_revision, design_of, people_of, revision_of, stored, with_people
 from portal.lifecycle import Action, Refusal, Status
 from portal.mail.outbox import notify
@@ -188,11 +188,6 @@ def merged(session: Session, clock: SiteClock, course: Course, changes: dict[str
         found = change_problems(
             old, new, is_deployed=course.status is not Status.APPROVED, accepted=len(accepted), today=clock.today()
         )
-        found += [
-            each
-            for each in target_problems(new, session.get(TargetRecord, course.target_name))
-            if each.field != "target"
-        ]
         if found:
             raise Invalid(found)
         leads = people_of(session, course, leads=True)

@@ -6,6 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -50,11 +51,13 @@ def extend(
         raise Refused(REMOVAL_BEGAN)
     room.ensure_room(fit(session, clock, settings, actor, course, target, last_day, roles))
     spec = merged(session, clock, course, {"last_day": last_day.isoformat()})
-    before = {"last_day": str(course.last_day), "revision": course.approved_revision}
+    before: dict[str, Any] = {"last_day": str(course.last_day), "revision": course.approved_revision}
     if course.last_day != last_day:
         add_revision(session, course, spec, author_id=actor.id, created_at=clock.now())
     if may_go_further(settings, roles):
         course.agreed_last_day = max(last_day, course.agreed_last_day or last_day)
+    elif course.agreed_last_day is None:
+        course.agreed_last_day = dt.date.fromisoformat(before["last_day"])
     if after is not course.status and working is not None:
         stop(session, clock, actor, course, working, "the course was extended")
     life.act(

@@ -194,6 +194,8 @@ def _stay(course: Course, clock: SiteClock, settings: PortalSettings, holidays: 
     begin = deploy_day(course.first_day, settings, holidays)
     if course.status is Status.APPROVED:
         begin = max(begin, min(clock.today(), course.last_day))
+    else:
+        begin = min(begin, clock.today())
     last_day = course.last_day
     if course.ended_early_at is not None:
         last_day = min(last_day, clock.day_of(course.ended_early_at))
