@@ -20,7 +20,11 @@ def connect(url: str, *, pool: int = 5) -> Engine:
         max_overflow=pool,
         pool_pre_ping=True,
         hide_parameters=True,  # an error's text goes into logs
-        connect_args={"options": "-c lock_timeout=10s -c timezone=UTC", "application_name": "jhaas-portal"},
+        connect_args={
+            "options": "-c lock_timeout=10s -c timezone=UTC",
+            "application_name": "jhaas-portal",
+            "connect_timeout": 5,
+        },
     )
 
 
