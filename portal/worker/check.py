@@ -22,6 +22,9 @@ from portal.worker.notebook import NotebookFailed, NotebookServer
 from portal.worker.run import AttemptLost, Hub, Run
 
 NOTEBOOK = "jhaas-check.ipynb"
+NOTEBOOK_SECONDS = 180
+"""From the server's first answer to the notebook's end."""
+_AFTER_A_FAILURE = Patience(stop=30)
 _TOKEN_SECONDS = 900
 _PUBLIC_SECONDS = 60
 
@@ -46,8 +49,9 @@ def check(run: Run, *, patience: Patience | None = None) -> dict[str, Any]:
         except AttemptLost:
             raise  # another worker may be checking
         except BaseException:
-            with suppress(OperationFailed):  # the next check removes what stays
-                _remove(api, storage)
+            # without `between`, which would raise again; what stays is removed by the next check
+            with suppress(OperationFailed), HubApi(run.hub, patience=_AFTER_A_FAILURE) as ending:
+                _remove(ending, storage)
             raise
         run.step("Removing the user, the server and the home of the check")
         _remove(api, storage)
@@ -63,7 +67,9 @@ def _run_notebook(run: Run, hub: Hub, api: HubApi) -> dict[str, Any]:
     api.make_user(CHECK_USER)
     api.start(CHECK_USER)
     token = api.make_token(CHECK_USER, _TOKEN_SECONDS)
-    with NotebookServer(urljoin(hub.url, f"user/{CHECK_USER}/"), token, between=run.check) as server:
+    with NotebookServer(
+        urljoin(hub.url, f"user/{CHECK_USER}/"), token, seconds=NOTEBOOK_SECONDS, between=run.check
+    ) as server:
         server.wait_until_reached()
         run.step(f"Opening the start page {run.spec.default_url}")
         server.open_page(run.spec.default_url)

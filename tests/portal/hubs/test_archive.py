@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.archives import walk as walking
 from portal.archives.pack import MANIFEST, ArchiveDamaged, ArchiveFacts, pack, verify
 from portal.archives.walk import CHUNK, HomeUnreadable, Member, Skipped, walk
 from tests.portal.hubs.keepers import MemoryKeeper, archived, opened
@@ -212,7 +211,7 @@ def test_a_file_that_becomes_a_link_or_a_pipe_is_not_followed(
             (home / path).symlink_to(tmp_path / "secret") if path == "link" else os.mkfifo(home / path)
         return original(path, flags, *rest, dir_fd=dir_fd)
 
-    monkeypatch.setattr(walking.os, "open", exchanging)
+    monkeypatch.setattr(os, "open", exchanging)
     _, plain = archived(walk(home))
     assert b"hunter2" not in plain
     assert left_out(opened(plain)) == {"link": "vanished while the home was read", "pipe": "a pipe"}
@@ -234,7 +233,7 @@ def test_what_vanishes_while_the_home_is_read_is_named(home: Path, monkeypatch: 
             (home / "gone").unlink()
         return original(path, **rest)
 
-    monkeypatch.setattr(walking.os, "stat", vanishing)
+    monkeypatch.setattr(os, "stat", vanishing)
     _, plain = archived(walk(home))
     tar = opened(plain)
     assert set(tar.getnames()) == {"anna", "anna/stays", MANIFEST}
@@ -253,7 +252,7 @@ def interfere(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]],
             act()
             return data
 
-        monkeypatch.setattr(walking.os, "pread", reading)
+        monkeypatch.setattr(os, "pread", reading)
 
     return between
 
@@ -305,7 +304,7 @@ def test_a_file_that_the_disk_does_not_give_back_is_a_failure_that_names_it(
     def failing(*_: Any) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(walking.os, "pread", failing)
+    monkeypatch.setattr(os, "pread", failing)
     keeper = MemoryKeeper()
     with pytest.raises(HomeUnreadable, match="'broken' cannot be read: Input/output error"):
         archived(walk(home), keeper)
