@@ -86,8 +86,8 @@ def _day(text: str) -> dt.date | None:
 
 
 def _people(session: Session, entries: Iterable[AuditEntry]) -> dict[str, User]:
-    """Everybody whom the entries name by id, as who acted or as whom it was done to."""
-    named = {text for entry in entries for text in (str(entry.actor_id), entry.subject_id or "")}
+    """Everybody whom the entries name by id, as who acted, as whom it was done to, or in what changed."""
+    named = {str(one) for entry in entries for one in (entry.actor_id, entry.subject_id, *_values(entry))}
     ids = {uuid.UUID(text) for text in named if _is_id(text)}
     found = session.scalars(select(User).where(User.id.in_(ids))) if ids else ()
     return {str(user.id): user for user in found}
@@ -96,6 +96,10 @@ def _people(session: Session, entries: Iterable[AuditEntry]) -> dict[str, User]:
 def _courses(session: Session, entries: Iterable[AuditEntry]) -> dict[uuid.UUID, Course]:
     ids = {entry.course_id for entry in entries if entry.course_id is not None}
     return {course.id: course for course in session.scalars(select(Course).where(Course.id.in_(ids)))} if ids else {}
+
+
+def _values(entry: AuditEntry) -> Iterable[Any]:
+    return (value for _name, before, after in changes(entry) for value in (before, after))
 
 
 def _is_id(text: str) -> bool:
