@@ -89,7 +89,12 @@ def test_a_due_course_becomes_active_by_two_schedulers_and_two_workers_with_each
 def test_a_worker_that_ends_finishes_what_it_does(session_factory: Sessions, quick: PortalSettings) -> None:
     world = FakeWorld()
     begun, go_on = threading.Event(), threading.Event()
-    world.before["deploy"] = lambda _: (begun.set(), go_on.wait(30)) and None
+
+    def hang(_: str) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    world.before["deploy"] = hang
     course_id = course_for_today(session_factory)
     with scheduler(quick):
         with worker(quick, world.works()) as stop:
@@ -154,7 +159,7 @@ def test_a_scheduler_whose_connection_is_cut_can_write_nothing_more(
         assert hands is not None
         with leadership(engine) as other:
             assert other is None, "one acts at a time"
-        with pytest.raises(Exception, match="terminat|closed|consuming"), transaction(hands) as session:  # noqa: PT012
+        with pytest.raises(Exception, match=r"terminat|closed|consuming"), transaction(hands) as session:
             session.get_one(Course, course_id).title = "changed by a ghost"
             pid = session.execute(text("SELECT pg_backend_pid()")).scalar_one()
             with engine.connect() as connection:
