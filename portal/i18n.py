@@ -26,7 +26,7 @@ LANGUAGES = {"en": "English", "de": "Deutsch"}
 LOCALES = {"en": "en_GB", "de": "de_DE"}
 """Language → how dates and numbers are written: days before months, Monday first."""
 
-COOKIE = "language"
+COOKIE = "__Host-language"
 """Holds the language that somebody chose who has not signed in."""
 
 FOLDER = Path(__file__).parent / "translations"

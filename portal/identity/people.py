@@ -13,6 +13,7 @@ from portal import audit
 from portal.actor import SYSTEM
 from portal.clock import SiteClock
 from portal.config import PortalSettings
+from portal.mail.outbox import notify
 from portal.models import User
 
 
@@ -24,14 +25,16 @@ def arrive(session: Session, clock: SiteClock, settings: PortalSettings, issuer:
     now = clock.wall()
     subject = str(said["sub"])
     # two first sign-ins at once make one person
-    session.execute(
+    is_new = session.scalar(
         insert(User)
         .values(issuer=issuer, subject=subject, login=subject[:200], name="", email="", may_request=False,
                 is_governance=False, roles_checked_at=now, created_at=now)
-        .on_conflict_do_nothing()
+        .on_conflict_do_nothing().returning(User.id)
     )  # fmt: skip
     user = session.scalars(select(User).where(User.issuer == issuer, User.subject == subject).with_for_update()).one()
     describe(session, clock, settings, user, said)
+    if is_new:
+        notify(session, clock, "welcome", f"{user.id}:welcome", [user])
     return user
 
 

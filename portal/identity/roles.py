@@ -6,7 +6,6 @@ from datetime import timedelta
 from enum import StrEnum
 
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
 
 from portal import audit
 from portal.actor import SYSTEM
@@ -15,7 +14,7 @@ from portal.config import PortalSettings
 from portal.db import Sessions
 from portal.identity.oidc import Provider, ProviderRefused, ProviderUnreachable
 from portal.identity.people import describe
-from portal.models import WebSession
+from portal.models import User, WebSession
 from portal.sealing import Sealer, Unsealable
 
 
@@ -43,26 +42,23 @@ def recheck(
     and the others find its answer.
     """
     with make() as session, session.begin():
-        found = session.scalar(
-            select(WebSession)
-            .where(WebSession.token_hash == token_hash)
-            .options(joinedload(WebSession.user, innerjoin=True))
-            .with_for_update(of=WebSession)
-        )
+        found = session.scalar(select(WebSession).where(WebSession.token_hash == token_hash).with_for_update())
         if found is None:
             return Roles.ENDED
-        if clock.wall() - found.user.roles_checked_at < timedelta(minutes=settings.role_check_minutes):
+        # by a statement of its own: one that waited for the lock sees other tables as they were before
+        user = session.get_one(User, found.user_id)
+        if clock.wall() - user.roles_checked_at < timedelta(minutes=settings.role_check_minutes):
             return Roles.FRESH
         try:
             if found.refresh_token is None:
                 raise ProviderRefused("There is no refresh token.")
-            subject = found.user.subject
+            subject = user.subject
             tokens = provider.refresh(sealer.open(found.refresh_token), subject=subject)
             # the old one is void from here on, whatever comes next
             found.refresh_token = sealer.seal(tokens.refresh) if tokens.refresh else None
             if tokens.id:
                 found.id_token = sealer.seal(tokens.id)
-            describe(session, clock, settings, found.user, provider.person(tokens, subject=subject))
+            describe(session, clock, settings, user, provider.person(tokens, subject=subject))
         except ProviderUnreachable:
             return Roles.UNKNOWN
         except (ProviderRefused, Unsealable) as error:

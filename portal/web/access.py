@@ -84,6 +84,7 @@ def may(access: Access, actor: Actor) -> bool:
 def set_up(app: Flask) -> None:
     """Ask before every request who that is, and whether the route is for them."""
     app.before_request(_only_our_name)
+    app.before_request(_only_text)
     app.before_request(_who_is_it)
     app.before_request(_may_they)
 
@@ -92,6 +93,14 @@ def _only_our_name() -> None:
     """Answers go to the public address only: a foreign name that leads here gets nothing."""
     if request.host != urlsplit(portal().settings.public_url).netloc and not _is_for_machines():
         abort(421)
+
+
+def _only_text() -> None:
+    """No text of ours holds the character NUL, which Postgres cannot store; an address with it leads nowhere."""
+    if "\0" in request.path:
+        abort(404)
+    if any("\0" in value for values in (request.args, request.form) for value in values.values()):
+        abort(400)
 
 
 def _is_for_machines() -> bool:

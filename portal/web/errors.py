@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_babel import gettext as _
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
@@ -51,6 +51,7 @@ def set_up(app: Flask) -> None:
     app.register_error_handler(Invalid, _invalid)
     app.register_error_handler(ProviderAway, lambda _error: error_page(503, _(PROVIDER_TEXT)))
     app.register_error_handler(OperationalError, _no_database)
+    app.register_error_handler(DataError, _no_such_value)
     app.register_error_handler(Exception, _unforeseen)
 
 
@@ -101,6 +102,12 @@ def _refused(error: Refused) -> Response:
 
 def _invalid(error: Invalid) -> Response:
     return error_page(422, items=tuple(str(problem) for problem in error.problems))
+
+
+def _no_such_value(error: DataError) -> Response:
+    """A number or text that the database cannot even hold: nothing has it."""
+    _log.warning("a value that the database cannot hold", route=request.endpoint, reason=type(error.orig).__name__)
+    return error_page(404 if request.method in ("GET", "HEAD") else 400)
 
 
 def _no_database(error: OperationalError) -> Response:

@@ -49,6 +49,7 @@ def content_security_policy(provider: str) -> str:
         "font-src": "'self'",
         "connect-src": "'self'",
         "manifest-src": "'self'",
+        "object-src": "'none'",
         "form-action": f"'self' {parts.scheme}://{parts.netloc}",
         "base-uri": "'none'",
         "frame-ancestors": "'none'",
