@@ -12,8 +12,9 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import ScalarSelect, Text, cast, func, select
+from sqlalchemy import Row, Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from course_stack.sizes import Demand, demand
@@ -22,7 +23,7 @@ from portal.capacity import CPU, MEMORY, STORAGE, Figures, Fit, Hold, Stay, fits
 from portal.clock import SiteClock
 from portal.config import PortalSettings
 from portal.courses.problems import Refused
-from portal.lifecycle import HOLDS_STORAGE, Refusal, Status
+from portal.lifecycle import HAS_STACK, HOLDS_STORAGE, Refusal, Status
 from portal.models import Course, Holiday, Lead, Participation, Revision, TargetRecord
 from portal.planning import lead_window
 from portal.texts import N_
@@ -43,8 +44,64 @@ class Held:
     status: Status
     first_day: dt.date
     last_day: dt.date
+    former: int
+    """People who had a home in it and are gone."""
     demand: Demand
     holds: tuple[Hold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """What is held of one target from today on, course by course."""
+
+    target: str
+    capacity: Figures
+    held: tuple[Held, ...]
+    holidays: frozenset[dt.date]
+    today: dt.date
+    settings: PortalSettings
+
+    def fit(self, spec: CourseSpec, *, course: uuid.UUID | None = None, status: Status = Status.APPROVED) -> Fit:
+        """Whether a spec has room from today on, as a course of that status.
+
+        `course` is the one whose spec it is or shall become: what it holds now is left out, and it may always keep
+        that much.
+        """
+        own = next((one for one in self.held if one.id == course), None)
+        return self.fit_demand(
+            demand(spec, own.former if own else 0), spec.first_day, spec.last_day, course=course, status=status
+        )
+
+    def fit_demand(
+        self,
+        needed: Demand,
+        first_day: dt.date,
+        last_day: dt.date,
+        *,
+        course: uuid.UUID | None = None,
+        status: Status = Status.APPROVED,
+    ) -> Fit:
+        """As `fit`, for figures and days."""
+        own = next((one for one in self.held if one.id == course), None)
+        wanted = self.wanted(needed, first_day, last_day, is_deployed=own is not None and own.status in HAS_STACK,
+                             status=status)  # fmt: skip
+        others = [hold for one in self.held if one is not own for hold in one.holds]
+        return fits(self.capacity, others, wanted, from_day(own.holds, self.today) if own else ())
+
+    def wanted(
+        self,
+        needed: Demand,
+        first_day: dt.date,
+        last_day: dt.date,
+        *,
+        is_deployed: bool = False,
+        status: Status = Status.APPROVED,
+    ) -> tuple[Hold, ...]:
+        """What a course of these figures and days would hold from today on."""
+        begin = self.today if is_deployed else max(self.today, deploy_day(first_day, self.settings, self.holidays))
+        stay = Stay(status, begin, last_day)
+        found = holds(stay, needed, grace_days=self.settings.grace_days, today=self.today)
+        return from_day(found, self.today)
 
 
 def capacity_of(target: TargetRecord) -> Figures:
@@ -65,37 +122,55 @@ def deploy_day(first_day: dt.date, settings: PortalSettings, holidays: Collectio
     return min(lead_window(first_day, holidays, settings.lead_working_days), default=first_day)
 
 
-def held(
-    session: Session, clock: SiteClock, settings: PortalSettings, target: str, *, without: uuid.UUID | None = None
-) -> list[Held]:
-    """Everything that is held of a target from today on, course by course; two statements, however many there are."""
-    holidays, today = _holidays(session), clock.today()
+def occupancy(session: Session, clock: SiteClock, settings: PortalSettings, target: TargetRecord) -> Occupancy:
+    """Everything that is held of a target from today on; two statements, however many courses there are."""
+    holidays = frozenset(session.scalars(select(Holiday.day)))
     leads = select(func.count()).where(Lead.course_id == Course.id).scalar_subquery()
+    former = (
+        select(func.count())
+        .where(Participation.course_id == Course.id, Participation.status.in_(FORMER))
+        .scalar_subquery()
+    )
     query = (
-        select(Course, cast(Revision.spec, Text), leads, _former())
+        select(
+            Course.id,
+            Course.slug,
+            Course.title,
+            Course.status,
+            Course.first_day,
+            Course.last_day,
+            Course.ended_early_at,
+            Course.closed_at,
+            cast(Revision.spec, Text).label("spec"),
+            leads.label("leads"),
+            former.label("former"),
+        )
         .join(Revision, (Revision.course_id == Course.id) & (Revision.number == Course.approved_revision))
-        .where(Course.target_name == target, Course.status.in_(HOLDS_STORAGE))
+        .where(Course.target_name == target.name, Course.status.in_(HOLDS_STORAGE))
         .order_by(Course.first_day, Course.title, Course.id)
     )
-    if without is not None:
-        query = query.where(Course.id != without)
     found = []
-    for course, spec, lead_count, former in session.execute(query):
-        needed = _demand(spec, lead_count, former)
-        stay = _stay(course, clock, settings, holidays)
+    for row in session.execute(query):
+        needed = demand_of(row.spec, row.leads, row.former)
         found.append(
             Held(
-                course.id,
-                course.slug,
-                course.title,
-                course.status,
-                course.first_day,
-                course.last_day,
-                needed,
-                holds(stay, needed, grace_days=settings.grace_days, today=today),
+                id=row.id,
+                slug=row.slug,
+                title=row.title,
+                status=row.status,
+                first_day=row.first_day,
+                last_day=row.last_day,
+                former=row.former,
+                demand=needed,
+                holds=holds(
+                    _stay(row, clock, settings, holidays),
+                    needed,
+                    grace_days=settings.grace_days,
+                    today=clock.today(),
+                ),
             )
         )
-    return found
+    return Occupancy(target.name, capacity_of(target), tuple(found), holidays, clock.today(), settings)
 
 
 def fit(
@@ -108,27 +183,9 @@ def fit(
     course: Course | None = None,
     status: Status = Status.APPROVED,
 ) -> Fit:
-    """Whether a spec has room on a target from today on, as a course of that status.
-
-    `course` is the one whose spec it is or shall become: what it holds now is left out, and it may always keep that
-    much. None for one that does not exist yet.
-    """
-    holidays, today = _holidays(session), clock.today()
-    begin = max(today, deploy_day(spec.first_day, settings, holidays))
-    former, own = 0, tuple[Hold, ...]()
-    if course is not None:
-        former = session.scalar(select(_former()).where(Course.id == course.id)) or 0
-        if course.status in HOLDS_STORAGE:
-            begin = begin if course.status is Status.APPROVED else today
-            own = _own(session, clock, settings, course, former, holidays)
-    stay = Stay(status, begin, spec.last_day)
-    wanted = holds(stay, demand(spec, former), grace_days=settings.grace_days, today=today)
-    others = [
-        hold
-        for one in held(session, clock, settings, target.name, without=course.id if course else None)
-        for hold in one.holds
-    ]
-    return fits(capacity_of(target), others, from_day(wanted, today), from_day(own, today))
+    """Whether a spec has room on a target: `Occupancy.fit` of this moment."""
+    found = occupancy(session, clock, settings, target)
+    return found.fit(spec, course=course.id if course else None, status=status)
 
 
 def ensure_room(found: Fit) -> None:
@@ -172,25 +229,7 @@ def from_day(every: Sequence[Hold], day: dt.date) -> tuple[Hold, ...]:
     return tuple(replace(hold, first=max(hold.first, day)) for hold in every if hold.last is None or hold.last >= day)
 
 
-def _own(
-    session: Session,
-    clock: SiteClock,
-    settings: PortalSettings,
-    course: Course,
-    former: int,
-    holidays: Collection[dt.date],
-) -> tuple[Hold, ...]:
-    spec = session.scalars(
-        select(cast(Revision.spec, Text)).where(
-            Revision.course_id == course.id, Revision.number == course.approved_revision
-        )
-    ).one()
-    leads = session.scalar(select(func.count()).where(Lead.course_id == course.id)) or 0
-    stay = _stay(course, clock, settings, holidays)
-    return holds(stay, _demand(spec, leads, former), grace_days=settings.grace_days, today=clock.today())
-
-
-def _stay(course: Course, clock: SiteClock, settings: PortalSettings, holidays: Collection[dt.date]) -> Stay:
+def _stay(course: Row[Any], clock: SiteClock, settings: PortalSettings, holidays: Collection[dt.date]) -> Stay:
     begin = deploy_day(course.first_day, settings, holidays)
     if course.status is Status.APPROVED:
         begin = max(begin, min(clock.today(), course.last_day))
@@ -204,19 +243,7 @@ def _stay(course: Course, clock: SiteClock, settings: PortalSettings, holidays: 
 
 
 @lru_cache(maxsize=20_000)
-def _demand(spec: str, leads: int, former: int) -> Demand:
+def demand_of(spec: str, leads: int, former: int = 0) -> Demand:
     """Of a revision's spec as the database writes it: revisions never change, so each is read once."""
     people = [f"lead{number}" for number in range(max(leads, 1))]
     return demand(CourseSpec.model_validate({**json.loads(spec), "leads": people}), former)
-
-
-def _former() -> ScalarSelect[int]:
-    return (
-        select(func.count())
-        .where(Participation.course_id == Course.id, Participation.status.in_(FORMER))
-        .scalar_subquery()
-    )
-
-
-def _holidays(session: Session) -> frozenset[dt.date]:
-    return frozenset(session.scalars(select(Holiday.day)))
