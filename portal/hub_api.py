@@ -212,6 +212,8 @@ class HubApi:
         return next((server for server in user.servers if not server.name), None) if user else None
 
     def _running_of(self, names: frozenset[str]) -> list[str]:
+        if len(names) == 1:
+            return [user.name for user in map(self.user, names) if user and user.servers]
         return sorted(names & {user.name for user in self.running()})
 
     def _ask_to_stop(self, name: str) -> str | None:
