@@ -14,6 +14,6 @@ updated. They do not fight:
 """
 
 from portal.groups.access import Access, access_of, people_due_at
-from portal.groups.reconcile import cut_off, reconcile_due
+from portal.groups.reconcile import reconcile_due
 
-__all__ = ["Access", "access_of", "cut_off", "people_due_at", "reconcile_due"]
+__all__ = ["Access", "access_of", "people_due_at", "reconcile_due"]

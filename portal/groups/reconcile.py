@@ -113,13 +113,6 @@ def reconcile_due(
     return sum(_reconcile(sessions, clock, sealer, course_id, target_of, connect, call) for course_id in due)
 
 
-def cut_off(slug: str, hub: Hub | None, target: Target, *, connect: Connect = connected, call: Call = HubApi) -> None:
-    """Let nobody in any more, leads neither: empty groups, no servers, no tokens; homes stay. For the work that removes
-    a hub, before it looks at homes for the last time. Raises `IdentityError` or `HubFailed`.
-    """
-    _carry_out(_Wanted(slug, Access.NOBODY, frozenset(), frozenset(), hub, target), connect, call)
-
-
 def nobody_is_at(session: Session, course_id: uuid.UUID) -> bool:
     """Whether nobody brings the course's people in step now, by what they read before; until the end of the session's
     transaction nobody begins to."""

@@ -213,7 +213,7 @@ _ALL = (
         _LEADS,
         "the bounded tries to remove the hub failed",
         N_("The course %(title)s could not be removed"),
-        N_("The course %(title)s is over, but something of it could not be removed. Its archives are safe."),
+        N_("The course %(title)s is over, but something of it could not be removed."),
         _FAILURE,
         _NOTHING_TO_DO,
     ),

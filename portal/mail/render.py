@@ -33,7 +33,6 @@ _PATHS: dict[Link, str] = {
 """Where links lead, below the portal's public address."""
 
 _GREETING = N_("Hello %(person)s,")
-_SIGNATURE = N_("%(site_name)s")
 _CONTACT = N_("Questions? Write to %(contact)s.")
 _WHY = N_("You get this mail because you have an account at %(portal_url)s.")
 
@@ -76,7 +75,7 @@ def render(
         "paragraphs": [say(one.text) % values for one in kind.paragraphs if one.needed or one.facts <= values.keys()],
         "link": link,
         "link_name": say(LINK_NAMES[kind.link]),
-        "signature": say(_SIGNATURE) % values,
+        "signature": settings.site_name,
         "contact": say(_CONTACT) % values if settings.contact else None,
         "why": say(_WHY) % values,
     }

@@ -102,9 +102,9 @@ def message_of(mail: Mail, settings: PortalSettings, wall: datetime) -> EmailMes
     message["List-Id"] = list_id(settings)
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    message["Content-Language"] = rendered.language
     message.set_content(rendered.text)
     message.add_alternative(rendered.html, subtype="html")
+    message["Content-Language"] = rendered.language  # last: new content takes older Content- headers away
     return message
 
 

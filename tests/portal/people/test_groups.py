@@ -19,7 +19,7 @@ from course_stack.names import CourseNames
 from course_stack.target import Target
 from portal.config import PortalSettings
 from portal.db import connect, sessions, transaction
-from portal.groups import Access, access_of, cut_off, people_due_at, reconcile_due
+from portal.groups import Access, access_of, people_due_at, reconcile_due
 from portal.hub_api import HubUser
 from portal.lifecycle import Status
 from portal.models import Attempt, Course, Lead, Operation, Participation, TargetRecord
@@ -482,16 +482,6 @@ def test_several_reconcilers_at_once_do_a_course_once(world: World, database_url
         assert first.result() == 1
     engine.dispose()
     assert world.provider.writes == 2  # one for each group
-
-
-def test_cutting_off_leaves_nobody_in_and_makes_nothing(world: World) -> None:
-    world.hub.people |= {"teacher", "anna"}
-    world.provider.groups = {world.names.group: frozenset({"teacher"})}
-    hub = Hub("https://c.example.net/", "https://c.example.net/hub/api", "token")
-    target = world.target_of("local")
-    cut_off(world.room.course.slug, hub, target, connect=world.provider, call=world.hub)  # type: ignore[arg-type]
-    assert world.provider.groups == {world.names.group: frozenset()}
-    assert world.hub.people == {"jhaas-check"}
 
 
 def test_everybody_who_ever_had_access_and_has_none_is_verified_after_a_term_of_comings_and_goings(
