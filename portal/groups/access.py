@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
+from course_stack.spec import CourseSpec
 from portal.clock import SiteClock
 from portal.lifecycle import Status
 
@@ -38,6 +39,14 @@ def members(access: Access, leads: Iterable[str], participants: Iterable[str]) -
         return frozenset(), frozenset()
     leading = frozenset(leads)
     return (leading | frozenset(participants) if access is Access.EVERYBODY else leading), leading
+
+
+def as_let_in(spec: CourseSpec, status: Status, today: dt.date) -> CourseSpec:
+    """The spec with those people only whom the hub may let in today: what a stack is given, which makes groups of it.
+    While a course is set up, or before its first day, that is leads without participants."""
+    if access_of(status, spec.first_day, spec.last_day, today) is Access.EVERYBODY:
+        return spec
+    return spec.model_copy(update={"participants": ()})
 
 
 def people_due_at(status: Status, first_day: dt.date, last_day: dt.date, clock: SiteClock) -> datetime | None:

@@ -18,6 +18,7 @@ from portal.config import PortalSettings
 from portal.courses.life import lock
 from portal.courses.specs import spec_of
 from portal.db import Sessions
+from portal.groups.access import as_let_in
 from portal.models import Course, TargetRecord
 from portal.operations.attempts import Claim, guard
 from portal.operations.events import EventWriter
@@ -56,7 +57,8 @@ class ClaimedRun:
             course = session.get_one(Course, claim.course_id)
             record = session.get_one(TargetRecord, course.target_name)
             self.slug: str = course.slug
-            self.spec: CourseSpec = spec_of(session, course, claim.revision)
+            spec = spec_of(session, course, claim.revision)
+            self.spec: CourseSpec = as_let_in(spec, course.status, clock.today())
             self.target: Target = Target.model_validate(record.target)
             self.hub: Hub | None = _hub(course, sealer)
         self.leases = AttemptLeases(sessions, claim, self.slug, settings.lease_seconds, keeper.renewed_at)

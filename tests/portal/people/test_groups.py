@@ -18,8 +18,10 @@ from course_stack.identity import IdentityError
 from course_stack.names import CourseNames
 from course_stack.target import Target
 from portal.config import PortalSettings
+from portal.courses.specs import spec_of
 from portal.db import connect, sessions, transaction
 from portal.groups import Access, access_of, people_due_at, reconcile_due
+from portal.groups.access import as_let_in
 from portal.hub_api import HubUser
 from portal.lifecycle import Status
 from portal.models import Attempt, Course, Lead, Operation, Participation, TargetRecord
@@ -183,6 +185,18 @@ def test_access_changes_by_the_calendar_at_midnight_of_the_site_also_on_the_day_
     assert due == clock.begin(later)
     clock.set(due)
     assert people_due_at(Status.ACTIVE, later, later, clock) == due + timedelta(hours=23)
+
+
+def test_a_hub_that_is_set_up_is_given_no_participants_before_their_first_day(classroom: Classroom) -> None:
+    anna = classroom.person("anna")
+    classroom.join(anna)
+    with classroom.sessions() as session:
+        spec = spec_of(session, session.get_one(Course, classroom.course.id))
+    today = classroom.clock.today()
+    assert as_let_in(spec, Status.ACTIVE, today).participants == ("anna",)
+    assert as_let_in(spec, Status.ACTIVE, today - timedelta(days=1)).participants == ()
+    assert as_let_in(spec, Status.DEPLOYING, today).participants == ()
+    assert as_let_in(spec, Status.DEPLOYING, today).leads == spec.leads
 
 
 # --- kept in step
