@@ -5,6 +5,9 @@ from __future__ import annotations
 import html
 import re
 import uuid
+from dataclasses import replace
+from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -12,6 +15,7 @@ from sqlalchemy import func, select
 
 from portal.actor import Actor
 from portal.db import transaction
+from portal.mail import sink
 from portal.models import AuditEntry, Mail, Participation, User
 from portal.participants import codes
 from portal.participants.rules import Deed
@@ -298,3 +302,30 @@ def test_governance_sees_the_outbox_and_has_a_mail_tried_again(
         again = session.get_one(Mail, mail.id)
         assert (again.given_up_at, again.tries) == (None, 0)
     assert client.post(f"/governance/mails/{uuid.uuid4()}/retry").status_code == 404
+
+
+def test_a_demo_shows_the_mails_that_it_kept_and_elsewhere_there_is_no_such_page(
+    classroom: Classroom, app: Flask, client: PortalClient, parts: Portal, tmp_path: Path
+) -> None:
+    client.sign_in(classroom.person("anna"))
+    assert client.get("/demo/mails").status_code == 404
+    settings = parts.settings.model_copy(update={"demo": True, "data_folder": tmp_path})
+    app.extensions["jhaas"] = replace(parts, settings=settings)
+    assert "No mails" in client.get("/demo/mails").get_data(as_text=True)
+    folder = tmp_path / sink.FOLDER
+    folder.mkdir()
+    message = EmailMessage()
+    message["To"], message["Subject"], message["Date"] = (
+        "anna@example.org",
+        "<b>Hello</b>",
+        "Mon, 01 Mar 2027 12:00:00 +0000",
+    )
+    message.set_content("Read https://portal.example.org/courses/1\n\n<script>alert(1)</script>")
+    (folder / "20270301T120000-abc.eml").write_bytes(message.as_bytes())
+    page = client.get("/demo/mails").get_data(as_text=True)
+    assert "anna@example.org" in page
+    one = client.get("/demo/mails/20270301T120000-abc").get_data(as_text=True)
+    assert 'href="https://portal.example.org/courses/1"' in one
+    assert "<script>alert" not in one
+    assert client.get("/demo/mails/nothing").status_code == 404
+    assert client.get("/demo/mails/..%2f..%2fsecret").status_code == 404
