@@ -110,8 +110,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.world.before["deploy"] = self._may_be_deployed
         self.world.before["destroy"] = self._may_be_destroyed
 
-    @initialize()
-    def people(self) -> None:
+    @initialize(begun=st.sampled_from(["approved", "deploying", "active", "active", "closing", "closed", "closed"]))
+    def two_courses(self, begun: str) -> None:
+        """One of them somewhere in its life."""
         with transaction(self.sessions) as session:
             needed = room.demand_of(json.dumps(make_spec(self.clock)), leads=1).compute.guarantee
             # room for two courses and a half
@@ -120,19 +121,28 @@ class AnyOrder(RuleBasedStateMachine):
             self.lead = make_user(session, self.clock, f"lead-{number}", teacher=True)
             self.boss = make_user(session, self.clock, f"boss-{number}", governance=True)
             self.student = make_user(session, self.clock, f"student-{number}")
+        self._course(Status.APPROVED, begins=2, days=20)
+        self._course(Status.APPROVED, begins=16, days=3)
+        course = self.stage.look(self.courses[0])
+        if begun in ("deploying", "active", "closing", "closed"):
+            self.clock.set(course.first_day)
+            self.stage.tick()
+        if begun in ("active", "closing", "closed"):
+            self.stage.settle()
+        if begun in ("closing", "closed"):
+            with transaction(self.sessions) as session:
+                end_early(session, self.clock, Actor(self.lead), course.id, reason="Everybody is ill.")
+            self.stage.tick()
+        if begun == "closed":
+            self.stage.settle()
+        assert self.stage.status(course.id) == begun
 
     # --- people
 
     @precondition(lambda self: len(self.courses) < 4)
     @rule(begins=st.integers(0, 30), days=st.integers(0, 20))
     def somebody_asks_for_a_course(self, begins: int, days: int) -> None:
-        first = self.clock.today() + timedelta(days=begins)
-        with transaction(self.sessions) as session:
-            lead = session.get_one(User, self.lead.id)
-            student = session.get_one(User, self.student.id)
-            dates = {"first_day": first, "last_day": first + timedelta(days=days)}
-            course = make_course(session, self.clock, lead, participants=(student,), spec=dates)
-        self.courses.append(course.id)
+        self._course(Status.REQUESTED, begins, days)
 
     @rule(data=st.data())
     def governance_approves(self, data: st.DataObject) -> None:
@@ -197,6 +207,15 @@ class AnyOrder(RuleBasedStateMachine):
     def time_passes(self, hours: float) -> None:
         self.clock.move(hours=round(hours, 2))
 
+    @rule(late=st.sampled_from([0, 0, 1, 60, 3600]))
+    def time_passes_until_something_is_due(self, late: int) -> None:
+        now = self.clock.now()
+        with self.sessions() as session:
+            instants = [*session.scalars(select(Course.next_due_at).where(Course.next_due_at > now))]
+            instants += session.scalars(select(Operation.not_before).where(Operation.not_before > now))
+        if instants:
+            self.clock.set(min(instants) + timedelta(seconds=late))
+
     @rule(data=st.data(), edge=st.sampled_from(["first_day", "last_day", "end", "grace"]), before=st.booleans())
     def time_jumps_to_an_edge(self, data: st.DataObject, edge: str, before: bool) -> None:
         if (course_id := self._one(data, set(Status))) is None:
@@ -218,6 +237,7 @@ class AnyOrder(RuleBasedStateMachine):
         with self._dying(fuse):
             self.stage.tick()
 
+    @precondition(lambda self: self.courses)
     @rule()
     def leases_run_out(self) -> None:
         """Of the living too: a worker that was stopped for a while wakes up without its attempt."""
@@ -225,37 +245,48 @@ class AnyOrder(RuleBasedStateMachine):
 
     # --- workers
 
-    @rule(worker=st.sampled_from(WORKERS), data=st.data(), fuse=st.none() | st.integers(0, 4))
-    def a_worker_claims(self, worker: int, data: st.DataObject, fuse: int | None) -> None:
-        waiting = self.stage.unclaimed()
-        if not waiting or self.hands[worker] is not None:
-            return
+    @precondition(lambda self: None in self.hands.values() and self.stage.unclaimed())
+    @rule(data=st.data(), fuse=st.none() | st.integers(0, 4))
+    def a_worker_claims(self, data: st.DataObject, fuse: int | None) -> None:
+        worker = next(one for one, hand in self.hands.items() if hand is None)
         runner = self.stage.runner()
         with self._dying(fuse):
-            mine = runner.claim(data.draw(st.sampled_from(waiting)))
-            if mine is not None:
-                self.hands[worker] = Hand(runner, mine, Keeper(self.sessions, mine, self.base.lease_seconds))
+            mine = runner.claim(data.draw(st.sampled_from(self.stage.unclaimed())))
+            assert mine is not None
+            self.hands[worker] = Hand(runner, mine, Keeper(self.sessions, mine, self.base.lease_seconds))
 
-    @rule(worker=st.sampled_from(WORKERS), fuse=st.none() | st.integers(0, 12))
-    def a_worker_works(self, worker: int, fuse: int | None) -> None:
+    @precondition(lambda self: any(hand and not hand.worked for hand in self.hands.values()))
+    @rule(data=st.data(), fuse=st.none() | st.integers(0, 12))
+    def a_worker_works(self, data: st.DataObject, fuse: int | None) -> None:
+        worker = data.draw(st.sampled_from([one for one, hand in self.hands.items() if hand and not hand.worked]))
         hand = self.hands[worker]
-        if hand is None or hand.worked:
-            return
+        assert hand is not None
         with self._dying(fuse, worker):
             # its thread has looked at the lease since
             hand.keeper.renew()
             hand.outcome = hand.runner.carry_out(hand.mine, hand.keeper)
             hand.worked = True
 
-    @rule(worker=st.sampled_from(WORKERS), fuse=st.none() | st.integers(0, 12))
-    def a_worker_writes_its_result(self, worker: int, fuse: int | None) -> None:
+    @precondition(lambda self: any(hand and hand.worked for hand in self.hands.values()))
+    @rule(data=st.data(), fuse=st.none() | st.integers(0, 12))
+    def a_worker_writes_its_result(self, data: st.DataObject, fuse: int | None) -> None:
+        worker = data.draw(st.sampled_from([one for one, hand in self.hands.items() if hand and hand.worked]))
         hand = self.hands[worker]
-        if hand is None or not hand.worked:
-            return
+        assert hand is not None
         with self._dying(fuse, worker):
             hand.runner.finish(hand.mine, hand.outcome)
         self.hands[worker] = None
 
+    @rule(rounds=st.integers(1, 6), fuse=st.none() | st.integers(0, 60))
+    def all_goes_well_for_a_while(self, rounds: int, fuse: int | None) -> None:
+        """A third worker, and the scheduler, until something dies."""
+        with self._dying(fuse):
+            for _ in range(rounds):
+                self.stage.tick()
+                if not self.stage.work():
+                    break
+
+    @precondition(lambda self: any(self.hands.values()))
     @rule(worker=st.sampled_from(WORKERS))
     def a_worker_dies(self, worker: int) -> None:
         self.hands[worker] = None
@@ -316,7 +347,7 @@ class AnyOrder(RuleBasedStateMachine):
                 self._help()
                 if all(self.stage.status(one) in SLUG_IS_FREE for one in self.courses):
                     break
-                self.clock.move(days=2)
+                self.clock.move(days=9)
             for course_id in self.courses:
                 assert self.stage.status(course_id) in SLUG_IS_FREE, "it came to no end"
             assert self.world.stacks == {}
@@ -324,6 +355,15 @@ class AnyOrder(RuleBasedStateMachine):
             _park(self.sessions)
 
     # --- inside
+
+    def _course(self, status: Status, begins: int, days: int) -> None:
+        first = self.clock.today() + timedelta(days=begins)
+        with transaction(self.sessions) as session:
+            lead = session.get_one(User, self.lead.id)
+            student = session.get_one(User, self.student.id)
+            dates = {"first_day": first, "last_day": first + timedelta(days=days)}
+            course = make_course(session, self.clock, lead, status=status, participants=(student,), spec=dates)
+        self.courses.append(course.id)
 
     def _person(self, data: st.DataObject, statuses: set[Status], deed: Callable[[Session, Course], None]) -> None:
         if (course_id := self._one(data, statuses)) is None:
