@@ -131,7 +131,8 @@ def newest(session: Session, course: Course) -> dict[str, Archive]:
 def _missing(course: Course, *, final: bool) -> Select[Home]:
     good = and_(_stopped(course), Archive.began_at >= Home.server_stopped_at)
     if not final:
-        lead = exists().where(Lead.course_id == Home.course_id, Lead.user_id == User.id, User.subject == Home.subject)
+        of_course = (Lead.course_id == course.id, Lead.user_id == User.id, User.subject == Home.subject)
+        lead = exists().where(*of_course).correlate(Home)
         good = or_(good, lead)
     counting = exists().where(
         Archive.course_id == Home.course_id,
