@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test lint format chaos lives bench conformance-cli schema clean
+.PHONY: help setup demo test lint format chaos lives bench conformance-cli schema clean translations
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -50,6 +50,9 @@ bench: setup ## measure what is promised; table and benchmarks/results/*.json
 
 schema: setup ## write docs/course-spec.schema.json anew
 	$(BIN)/jhaas schema > docs/course-spec.schema.json
+
+translations: setup ## collect the portal's texts into the catalogues; fails while one is not translated
+	$(BIN)/python -m tools.translations
 
 clean: ## remove what make made
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
