@@ -39,8 +39,9 @@ LONGEST_PAUSE = timedelta(minutes=5)
 """Pauses after failures double from the first to the longest: whoever was removed stays in no longer than needed."""
 _AT_ONCE = 50
 _LOCKS = 0x9E09  # ours, among the advisory locks of two numbers
-_STACKS_OWN = frozenset({Status.DEPLOYING, Status.DEPLOY_FAILED})
 _STILL_THERE = frozenset({Status.REMOVING, Status.REMOVAL_FAILED})
+_GOING_ON = LEADS_ARE_IN | _STILL_THERE | {Status.APPROVED}
+"""Where there may be something to do. (While a hub is set up its groups are the stack's own.)"""
 
 TargetOf = Callable[[str], Target]
 """Name of a target → the target."""
@@ -288,14 +289,8 @@ def _is_due(clock: SiteClock) -> ColumnElement[bool]:
         else_=Access.NOBODY.value,
     )
     return and_(
-        # as the index says it
-        or_(
-            Course.people_applied != Course.people_revision,
-            Course.people_access != "nobody",
-            Course.status == Status.ACTIVE,
-        ),
+        or_(Course.status.in_(_GOING_ON), Course.people_access != "nobody"),  # by indexes: few of all courses
         or_(Course.people_applied != Course.people_revision, Course.people_access != wanted),
-        Course.status.not_in(_STACKS_OWN),
         or_(Course.people_not_before.is_(None), Course.people_not_before <= clock.now()),
     )
 

@@ -111,6 +111,7 @@ class Mail(Base):
     __tablename__ = "mails"
     __table_args__ = (
         Index("uq_mails_event_recipient", "event_key", "recipient", unique=True),
+        Index(None, "created_at"),
         Index("ix_mails_unsent", "not_before", postgresql_where="sent_at IS NULL AND given_up_at IS NULL"),
     )
 

@@ -149,6 +149,13 @@ def upgrade() -> None:
     op.create_index(
         "ix_courses_due", "courses", ["next_due_at"], unique=False, postgresql_where=sa.text("next_due_at IS NOT NULL")
     )
+    op.create_index(
+        "ix_courses_let_in",
+        "courses",
+        ["people_access"],
+        unique=False,
+        postgresql_where=sa.text("people_access <> 'nobody'"),
+    )
     op.create_index(op.f("ix_courses_slug"), "courses", ["slug"], unique=False)
     op.create_index(op.f("ix_courses_status_first_day"), "courses", ["status", "first_day"], unique=False)
     op.create_index("ix_courses_target_period", "courses", ["target_name", "first_day", "last_day"], unique=False)
@@ -294,6 +301,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mails")),
     )
     op.create_index(op.f("ix_mails_course_id"), "mails", ["course_id"], unique=False)
+    op.create_index(op.f("ix_mails_created_at"), "mails", ["created_at"], unique=False)
     op.create_index(
         "ix_mails_unsent",
         "mails",
@@ -421,6 +429,7 @@ def downgrade() -> None:
     op.drop_table("operations")
     op.drop_index("uq_mails_event_recipient", table_name="mails")
     op.drop_index("ix_mails_unsent", table_name="mails", postgresql_where="sent_at IS NULL AND given_up_at IS NULL")
+    op.drop_index(op.f("ix_mails_created_at"), table_name="mails")
     op.drop_index(op.f("ix_mails_course_id"), table_name="mails")
     op.drop_table("mails")
     op.drop_table("homes")
@@ -443,6 +452,7 @@ def downgrade() -> None:
     op.drop_index("ix_courses_target_period", table_name="courses")
     op.drop_index(op.f("ix_courses_status_first_day"), table_name="courses")
     op.drop_index(op.f("ix_courses_slug"), table_name="courses")
+    op.drop_index("ix_courses_let_in", table_name="courses")
     op.drop_index("ix_courses_due", table_name="courses", postgresql_where=sa.text("next_due_at IS NOT NULL"))
     op.drop_table("courses")
     op.drop_table("users")
