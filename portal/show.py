@@ -80,6 +80,7 @@ CHANGE: dict[str, Look] = {
 """Statuses of a change request."""
 
 ARCHIVE: dict[str, Look] = {
+    "waiting": Look(N_("waiting"), "hourglass-split", "wait"),
     "running": Look(N_("running"), "arrow-repeat", "busy"),
     "verified": Look(N_("verified"), "check-circle", "good"),
     "failed": Look(N_("failed"), "exclamation-octagon", "bad"),

@@ -96,6 +96,12 @@ def missing(session: Session, course: Course, *, final: bool = False) -> list[Ho
     return list(session.scalars(_missing(course, final=final).order_by(Home.home)))
 
 
+def missing_among(session: Session, course: Course, homes: Iterable[str]) -> frozenset[str]:
+    """Those of these homes that have no archive that counts before the final pass."""
+    query = _missing(course, final=False).where(Home.home.in_(list(homes)))
+    return frozenset(home.home for home in session.scalars(query))
+
+
 def settled(session: Session, course: Course, *, final: bool = False) -> bool:
     """Whether every home has an archive that counts, or governance has done without the missing ones.
 
@@ -115,17 +121,8 @@ def waived(course: Course) -> bool:
 def counts(session: Session, course: Course) -> tuple[int, int]:
     """Homes of the course, and how many of them have an archive that counts for the present closing."""
     homes = session.scalar(select(func.count()).select_from(Home).where(Home.course_id == course.id)) or 0
-    return homes, homes - len(missing(session, course))
-
-
-def newest(session: Session, course: Course) -> dict[str, Archive]:
-    """Home → the last verified archive of the present closing."""
-    query = (
-        select(Archive)
-        .where(Archive.course_id == course.id, Archive.closing == course.closing, Archive.status == "verified")
-        .order_by(Archive.number)
-    )
-    return {archive.home: archive for archive in session.scalars(query)}
+    without = session.scalar(select(func.count()).select_from(_missing(course, final=False).subquery())) or 0
+    return homes, homes - without
 
 
 def _missing(course: Course, *, final: bool) -> Select[Home]:
