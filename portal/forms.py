@@ -150,10 +150,12 @@ def blank_form(model: type[BaseModel], initial: BaseModel | Mapping[str, Any] | 
 
 def sent_form(model: type[BaseModel], form: MultiDict[str, str], problems: Iterable[Problem] = ()) -> FormErrors:
     """What was typed, with problems beside the fields."""
-    values = dict(_flatten(model, _unflatten(model, form)))
+    values = {name: text for name, text in _flatten(model, _unflatten(model, form)) if not _is_of_pair(model, name)}
     for name in _fields_that_can_be(model, form):
-        if not any(isinstance(part, int) for part in _parts(name)):
-            values.setdefault(name, form.getlist(name)[-1])  # cleared: its default must not come back
+        # lists stand without their blank entries, as their errors are counted; pairs as they were typed, doubles and
+        # all; and what was cleared stays blank, or its default would come back
+        if _is_of_pair(model, name) or not any(isinstance(part, int) for part in _parts(name)):
+            values.setdefault(name, form.getlist(name)[-1])
     return FormErrors(model, values, tuple(problems))
 
 
@@ -163,10 +165,12 @@ def parse_form(model: type[Model], form: MultiDict[str, str]) -> Model | FormErr
     Only fields of the model are read; blank inputs count as not given, and entries that are blank altogether are left
     out. A box that is not ticked is false if it was sent hidden before (as the macros do), else not given.
     """
+    doubles = list(_named_twice(model, form))
     try:
-        return model.model_validate(_unflatten(model, form))
+        made = model.model_validate(_unflatten(model, form))
     except ValidationError as error:
-        return sent_form(model, form, problems_of(error, model))
+        return sent_form(model, form, [*problems_of(error, model), *doubles])
+    return sent_form(model, form, doubles) if doubles else made
 
 
 def in_words(problem: Problem) -> str:
@@ -239,6 +243,12 @@ def _lookup(model: type[BaseModel], parts: Sequence[str | int]) -> _Found:
 def _is_mapping(part: Schema) -> bool:
     """Whether its keys are the user's own."""
     return "properties" not in part and ("additionalProperties" in part or "patternProperties" in part)
+
+
+def _is_of_pair(model: type[BaseModel], name: str) -> bool:
+    """Whether an input is the key or the value of a mapping's entry."""
+    parts = _parts(name)
+    return parts[-1] in ("key", "value") and len(parts) > 2 and _is_mapping(_lookup(model, parts[:-2]).schema)
 
 
 def _entry(part: Schema, whole: Schema, key: str | int) -> Schema:
@@ -330,6 +340,17 @@ def _unflatten(model: type[BaseModel], form: MultiDict[str, str]) -> dict[str, A
             here[last] = value
     # boxes that are not ticked do not make an entry of their own
     return {str(key): _dense(value) for key, value in tree.items() if not _is_blank(value)}
+
+
+def _named_twice(model: type[BaseModel], form: MultiDict[str, str]) -> Iterator[Problem]:
+    """A mapping keeps one of two entries with the same key: the person says which."""
+    seen: set[tuple[str, str]] = set()
+    for name in _fields_that_can_be(model, form):
+        if name.endswith("-key") and (key := form[name].strip()):
+            mapping = name.rsplit("-", 2)[0]
+            if (mapping, key) in seen:
+                yield Problem(mapping, "two are named {name}; each needs a name of its own", {"name": key})
+            seen.add((mapping, key))
 
 
 def _is_blank(value: Any) -> bool:

@@ -224,7 +224,7 @@ def _lanes(bars: Iterable[Bar], scale: _Scale) -> tuple[list[Shape], int]:
         left, right = scale.x(bar.first), scale.end(bar.last)
         text, text_x, text_end = _text(bar.title, left, right)
         lane = next((number for number, end in enumerate(ends) if end <= left), len(ends))
-        ends[lane:lane + 1] = [max(right, text_end) + 3]  # fmt: skip
+        ends[lane : lane + 1] = [right if text_end <= right else text_end + 3]
         top = HEAD + lane * LANE + 3
         shapes.append(
             Shape(

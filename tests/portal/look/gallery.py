@@ -36,7 +36,7 @@ def settings(**changes: Any) -> PortalSettings:
     facts: dict[str, Any] = {
         "database_url": "postgresql://nobody@127.0.0.1:1/none",
         "secret_key": "not a secret, but long enough for a test",
-        "public_url": "http://127.0.0.1",
+        "public_url": "http://portal.localhost",
         "oidc_issuer": "https://id.example.org",
         "oidc_client_id": "jhaas-portal",
         "oidc_client_secret": "not a secret either",
