@@ -62,7 +62,7 @@ class Runner:
 
     async def run(self, operation: uuid.UUID, attempt: int) -> None:
         """What a job of the queue does. It goes on in its thread if the queue's side of it is given up."""
-        log.info("operation %s, attempt %s: delivered", operation, attempt)
+        log.info("operation %s was delivered, attempt %s", operation, attempt)
         await asyncio.get_running_loop().run_in_executor(self._pool, self.work, attempt)
 
     def work(self, attempt_id: int) -> None:
@@ -123,6 +123,8 @@ class Runner:
             with transaction(self._sessions) as session:
                 conclude(session, self._clock, self._settings, mine, outcome)
 
+        said = outcome.reason if isinstance(outcome, Failed | Stopped | GivenBack) else "done"
+        log.info("%s, attempt %s (%s): %s", mine.kind, mine.number, mine.attempt_id, said)
         try:
             patiently(once)
         except AttemptLost:
