@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,20 @@ def on_starting(_server: Any) -> None:
     """A fresh folder in which the processes add up their metrics."""
     folder = tempfile.mkdtemp(prefix="jhaas-metrics-")
     os.environ[MULTIPROCESS] = folder
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Streams end when the process is asked to: browsers come back to the next one, and nobody waits for them."""
+    from portal.web import live
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: Any) -> None:
+        live.stop_all()
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -65,7 +65,7 @@ class Overview:
     @property
     def in_order(self) -> bool:
         """Nothing for anybody to look at."""
-        strange = any(target.inventory and target.inventory.get("findings") for target in self.targets)
+        strange = any(any((target.inventory or {}).values()) for target in self.targets)
         return not (self.stuck or self.drifted or strange or self.late_leases or self.queue.mails_given_up)
 
     @property

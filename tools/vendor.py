@@ -21,17 +21,17 @@ BROWSERS = ROOT / "portal/static/vendor"
 TESTS = ROOT / "tests/support/vendor"
 
 _ICONS = """
-archive arrow-clockwise arrow-counterclockwise arrow-left arrow-right arrow-repeat bell book box-arrow-up-right
-box-arrow-right box-seam calendar3 calendar-check calendar-event calendar-plus calendar-range check-circle check-lg
+archive arrow-clockwise arrow-counterclockwise arrow-left arrow-repeat arrow-right bell book box-arrow-right
+box-arrow-up-right box-seam calendar-check calendar-event calendar-plus calendar-range calendar3 check-circle check-lg
 chevron-down chevron-left chevron-right chevron-up circle circle-fill circle-half clipboard clipboard-check clock
-clock-history collection cpu dash-circle database device-hdd diagram-3 door-closed door-open download envelope
-envelope-paper exclamation-octagon exclamation-triangle eye eye-slash file-earmark-zip flag funnel gear globe2
-gpu-card hand-thumbs-up hdd-stack heart-pulse hourglass-split house inbox info-circle journal-code journal-plus
-journal-text key laptop layers life-preserver lightning-charge link-45deg list list-check list-task mailbox memory moon
-moon-stars mortarboard pause-circle pencil people person person-badge person-check person-circle person-dash
-person-plus person-x play-circle plus-circle plus-lg printer question-circle rocket-takeoff search send shield-check
-shield-lock skip-forward sliders speedometer2 stars stop-circle sun tag terminal tools translate trash unlock upload
-x-circle x-lg
+clock-history code collection columns copy cpu dash-circle database device-hdd diagram-3 door-closed door-open
+download envelope envelope-paper exclamation-octagon exclamation-triangle eye eye-slash file-earmark-zip files flag
+funnel gear globe2 gpu-card hand-thumbs-up hdd-stack heart-pulse hourglass-split house image images inbox info-circle
+journal-code journal-plus journal-text key laptop layers life-preserver lightning-charge link link-45deg list
+list-check list-task mailbox memory moon moon-stars mortarboard pause-circle pencil people person person-badge
+person-check person-circle person-dash person-plus person-x play-circle plus-circle plus-lg printer question-circle
+rocket-takeoff search send share shield-check shield-lock skip-forward sliders speedometer2 stars stop-circle sun tag
+terminal tools translate trash unlock upload x-circle x-lg
 """
 ICONS = tuple(_ICONS.split())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,15 @@ _log = structlog.get_logger("jhaas.live")
 
 SPARE_THREADS = 4
 """Threads of a web process that no stream may take."""
+
+
+_ALL: weakref.WeakSet[Live] = weakref.WeakSet()
+
+
+def stop_all() -> None:
+    """This process is asked to end. Returns at once: it is called while a signal is handled."""
+    for live in list(_ALL):
+        threading.Thread(target=live.stop, name="end of live events", daemon=True).start()
 
 
 class Crowded(Exception):
@@ -54,6 +64,7 @@ class Live:
         self._changed = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
+        _ALL.add(self)
 
     @property
     def stopped(self) -> bool:

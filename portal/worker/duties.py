@@ -19,6 +19,7 @@ from portal.clock import SiteClock
 from portal.config import PortalSettings
 from portal.db import Sessions, transaction
 from portal.models import TargetRecord
+from portal.worker.inventory import take_inventory
 from portal.worker.stacks import RealPlace
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def duties(sessions: Sessions, clock: SiteClock, settings: PortalSettings) -> li
         Duty("mails", 1, lambda: send_due(sessions, clock, settings)),
         Duty("queue", 3600, lambda: clean_queue(sessions)),
         Duty("sweep", 3600, sweep),
+        Duty("inventory", 600, lambda: take_inventory(sessions, clock, lambda target: RealPlace(target).audit())),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from automation.audit import Audit
 from automation.events import Difference, Event
 from automation.lease import Leases
 from course_stack.spec import CourseSpec
@@ -78,6 +79,14 @@ class RealPlace:
         from automation.stacks import CourseStacks
 
         return CourseStacks(self._state, self._target, self._layout).sweep()
+
+    def audit(self) -> Audit:
+        """All stacks of the state store compared with what is really there."""
+        from automation.reality import LocalReality
+        from automation.stacks import CourseStacks
+
+        stacks = CourseStacks(self._state, self._target, self._layout)
+        return stacks.audit(LocalReality(self._layout, self._target))
 
     def traces(self, slug: str) -> Sequence[str]:
         from automation.reality import LocalReality
