@@ -24,7 +24,7 @@ from portal.courses import life, people, room
 from portal.courses.differences import changed_fields
 from portal.courses.problems import Invalid, Moved, Refused, Stale
 from portal.courses.requests import reason_of
-from portal.courses.specs import add_revision, design_of, people_of, revision_of, stored, with_people
+from portal.courses.specs import add_revision, design_of, merge, people_of, revision_of, stored, with_people
 from portal.lifecycle import Action, Refusal, Status
 from portal.mail.outbox import notify
 from portal.models import ChangeRequest, Course, Participation, TargetRecord
@@ -183,7 +183,7 @@ def merged(session: Session, clock: SiteClock, course: Course, changes: dict[str
     """What is approved with the changed fields in it, checked as a whole. Raises `Invalid`."""
     old = design_of(revision_of(session, course))
     try:
-        new = CourseDesign.model_validate({**stored(old), **changes})
+        new = merge(old, changes)
         accepted = people_of(session, course, leads=False)
         found = change_problems(
             old, new, is_deployed=course.status is not Status.APPROVED, accepted=len(accepted), today=clock.today()

@@ -45,6 +45,15 @@ def differences(before: CourseDesign, after: CourseDesign) -> list[Difference]:
     return found
 
 
+def facts_of(design: CourseDesign) -> list[Difference]:
+    """Every field of a design that says something, as what it is (`after`)."""
+    return [
+        Difference(path, each.labels, None, each.value, each.unit)
+        for path, each in _fields(design)
+        if each.value not in (None, "")
+    ]
+
+
 def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """Top-level fields of two stored designs that differ, with their new values."""
     return {field: value for field, value in after.items() if value != before.get(field)}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from course_stack.sizes import demand
-from course_stack.spec import CourseDesign, Problem, request_problems
+from course_stack.sizes import Demand, demand
+from course_stack.spec import CourseDesign, CourseSpec, Problem, request_problems
 from portal.actor import Actor
-from portal.capacity import compute_figures, storage_figures
+from portal.capacity import Fit, compute_figures, storage_figures
 from portal.clock import SiteClock
+from portal.config import PortalSettings
 from portal.courses import life, people, room
 from portal.courses.problems import Invalid, Refused
 from portal.courses.specs import add_revision, design_of, revision_of, stored, take_over, with_people
@@ -39,6 +41,28 @@ class CourseRequest(CourseDesign):
         title=N_("joining"),
         description=N_("admits: the join link lets people in at once; asks: a lead lets in each of them."),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a course would take of its target, and whether there is room for it as things stand now."""
+
+    spec: CourseSpec
+    demand: Demand
+    fit: Fit
+    problems: tuple[Problem, ...]
+    """What keeps it from ever running there."""
+
+
+def estimate(
+    session: Session, clock: SiteClock, settings: PortalSettings, actor: Actor, wanted: CourseRequest
+) -> Estimate:
+    """Size and free capacity of what somebody is about to ask for: counted as the approval will count it."""
+    spec = with_people(wanted, [actor.user.subject if actor.user else "lead"])
+    target = session.get(TargetRecord, wanted.target)
+    problems = tuple(target_problems(wanted, target))
+    fit = room.fit(session, clock, settings, target, spec) if target else Fit(())
+    return Estimate(spec, demand(spec), fit, problems)
 
 
 def ask(session: Session, clock: SiteClock, actor: Actor, wanted: CourseRequest) -> Course:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import func, select
@@ -23,6 +23,11 @@ def stored(design: CourseDesign) -> dict[str, Any]:
 def design_of(revision: Revision) -> CourseDesign:
     """What a revision says."""
     return CourseDesign.model_validate(revision.spec)
+
+
+def merge(design: CourseDesign, changes: Mapping[str, Any]) -> CourseDesign:
+    """A design with other values in some fields. Raises pydantic's ValidationError where the whole breaks a rule."""
+    return CourseDesign.model_validate({**stored(design), **changes})
 
 
 def revision_of(session: Session, course: Course, number: int | None = None) -> Revision:
