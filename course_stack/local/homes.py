@@ -10,12 +10,11 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from course_stack.local.accounts import CourseGroups
-from course_stack.local.files import locked, private_folder, write_file
+from course_stack.local.files import locked, private_folder, remove_folder, write_file
 from course_stack.local.layout import Layout
 from course_stack.spec import CourseSpec
 
@@ -77,8 +76,7 @@ def remove_home(layout: Layout, slug: str, subject: str) -> None:
     name, homes = safe_name(subject), layout.homes(slug)
     if not homes.is_dir():
         return
-    if (homes / name).is_dir():
-        shutil.rmtree(homes / name)
+    remove_folder(homes / name)
     with locked(homes / ".people.lock"):
         index = home_index(layout, slug)
         if index.pop(name, None):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Literal
 import course_stack
 from course_stack.local import processes
 from course_stack.local.accounts import AccountBook
-from course_stack.local.files import private_folder, write_file
+from course_stack.local.files import private_folder, remove_folder, write_file
 from course_stack.local.homes import ensure_shared_volumes
 from course_stack.local.hub_config import IN_CLEAR, HubConfig, routes_file, started
 from course_stack.local.isolation import Isolation, isolation
@@ -78,8 +77,7 @@ def remove(layout: Layout, slug: str) -> None:
         processes.end(processes.of_accounts(AccountBook(layout).courses().get(slug, frozenset())), patience=0)
     routes_file(layout, slug).unlink(missing_ok=True)
     for folder in (layout.hub(slug), layout.homes(slug), layout.shared(slug)):
-        if folder.exists():
-            shutil.rmtree(folder)
+        remove_folder(folder)
     for log in _logs(layout, slug):
         log.unlink(missing_ok=True)
     PortBook(layout).release(slug)

@@ -53,9 +53,6 @@ class LocalHomes:
     def read(self, home: str) -> Iterator[Member | Skipped]:
         return walk.walk(self.layout.homes(self.slug) / home)
 
-    def size(self, home: str) -> int:
-        return walk.size(self.layout.homes(self.slug) / home)
-
     def remove_check_home(self) -> None:
         self.end_use(frozenset({homes.safe_name(CHECK_USER)}))
         try:

@@ -201,8 +201,8 @@ class _Tar:
         # GNU sparse 1.0: https://www.gnu.org/software/tar/manual/html_node/PAX-1.html
         total = sum(len(line) for line in _map(content))
         padding = -total % _BLOCK
-        head, _, base = original.name.rpartition("/")
-        info.name = f"{head}/GNUSparseFile.0/{base}"
+        # a plain short name, which needs no header of its own: Python's tarfile would take that for the real one
+        info.name = f"GNUSparseFile.0/{self._members}"
         info.size = total + padding + content.stored
         info.pax_headers = {
             "GNU.sparse.major": "1",

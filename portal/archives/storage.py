@@ -43,10 +43,6 @@ class HomeStorage(Protocol):
         """Everything in the home. Raises `portal.archives.walk.HomeUnreadable`."""
         ...
 
-    def size(self, home: str) -> int:
-        """Bytes on disk, as an estimate."""
-        ...
-
     def remove_check_home(self) -> None:
         """Delete the home of the user of the check; fine where there is none. No other home can be deleted."""
         ...

@@ -11,7 +11,6 @@ import os
 import stat
 from array import array
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -231,16 +230,6 @@ class _Walk:
         if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
             return Skipped(path, "vanished while the home was read")
         raise HomeUnreadable(f"{_shown(path)} cannot be read: {error.strerror}.") from error
-
-
-def size(home: Path) -> int:
-    """Bytes on disk of everything in the home: an estimate for progress, quick and never failing."""
-    total = 0
-    for folder, _, names in os.walk(home, onerror=lambda _: None):
-        for name in names:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(folder, name)).st_blocks * _BLOCK  # noqa: PTH118
-    return total
 
 
 def _folder(path: str, info: os.stat_result) -> Member:

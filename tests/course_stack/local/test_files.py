@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from course_stack.local.files import private_folder, write_file
+from course_stack.local.files import private_folder, remove_folder, write_file
 
 
 def test_writing_says_whether_anything_changed(tmp_path: Path) -> None:
@@ -44,3 +44,22 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write_file(path, "new \udc80")
     assert path.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_folders_in_each_other_beyond_any_depth_are_removed_and_links_are_not_followed(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "folder", tmp_path / "kept"
+    for one in (folder, kept):
+        one.mkdir()
+    (kept / "file").touch()
+    (folder / "link").symlink_to(kept)
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    remove_folder(folder)
+    assert not folder.exists()
+    assert (kept / "file").exists()
+    remove_folder(folder)

@@ -69,9 +69,6 @@ class Homes:
             raise HomeUnreadable("'disk' cannot be read: Input/output error.")
         return walk.walk(self.folder / home)
 
-    def size(self, home: str) -> int:
-        return walk.size(self.folder / home)
-
     def remove_check_home(self) -> None:
         self.check_homes_removed += 1
 
