@@ -21,7 +21,7 @@ from portal.courses import decisions, requests
 from portal.courses.requests import CourseRequest
 from portal.db import Sessions, transaction
 from portal.identity import people
-from portal.lifecycle import Status
+from portal.lifecycle import SLUG_IS_FREE, Status
 from portal.local import IMAGE
 from portal.models import Attempt, AttemptEvent, Course, Operation, User
 from portal.participants import codes, places
@@ -53,19 +53,23 @@ class Progress:
 
 
 def begin(make: Sessions, clock: SiteClock, settings: PortalSettings, guests: Mapping[str, Guest]) -> uuid.UUID:
-    """The demo's courses, made where they are missing; the id of the one that runs."""
+    """The demo's courses, made where they are missing or over and gone; the id of the one that runs."""
     sealer = Sealer(settings.secret_key.get_secret_value())
     with transaction(make) as session:
         known = {role: _arrived(session, clock, settings, guest) for role, guest in guests.items()}
     teacher, governance, student = (Actor(known[role]) for role in ("teacher", "governance", "student"))
     with transaction(make) as session:
-        found = session.scalar(select(Course.id).where(Course.slug == RUNNING).order_by(Course.requested_at.desc()))
-        if found is not None:
-            return found
+        in_use = select(Course.slug, Course.id).where(
+            Course.slug.in_((RUNNING, WAITING)), Course.status.not_in(SLUG_IS_FREE)
+        )
+        there = dict(session.execute(in_use).tuples().all())
+        if RUNNING in there:
+            return there[RUNNING]
         wanted = _request(clock, RUNNING, "Introduction to Python", "First steps with notebooks.", 0, 90)
         course = requests.ask(session, clock, teacher, wanted)
-        waiting = _request(clock, WAITING, "Data science", "Tables, pictures, and what they do not say.", 14, 60)
-        requests.ask(session, clock, teacher, waiting)
+        if WAITING not in there:
+            waiting = _request(clock, WAITING, "Data science", "Tables, pictures, and what they do not say.", 14, 60)
+            requests.ask(session, clock, teacher, waiting)
     with transaction(make) as session:
         decisions.approve(session, clock, settings, governance, course.id, version=course.version)
     with transaction(make) as session:
