@@ -83,6 +83,7 @@ def send() -> Response | str | tuple[str, int]:
 @blueprint.post("/estimate")
 def live_estimate() -> str:
     """The part of the form's page that says how large it is, for the form as it stands."""
+    _only_who_may_ask()
     return render_template("courses/_estimate.html", found=_estimate(_with_image(request.form)))
 
 

@@ -33,6 +33,32 @@ WHO: dict[str, frozenset[str]] = {
     "health.live": EVERYBODY,
     "health.ready": EVERYBODY,
     "health.prometheus": EVERYBODY,  # from this machine; see test_health.py
+    "courses.mine": PEOPLE,
+    "courses.show": IN_THE_COURSE,
+    "courses.add_lead": LEADERS,
+    "courses.remove_lead": NONE,  # the person of the table is no lead: there is nothing to remove
+    "courses.retry": LEADERS,
+    "courses.end": LEADERS,
+    "requests.ask": TEACHERS,
+    "requests.send": TEACHERS,
+    "requests.live_estimate": TEACHERS,
+    "requests.edit": LEADERS,
+    "requests.take_back": LEADERS,
+    "requests.change": LEADERS,
+    "requests.take_change_back": LEADERS,
+    "requests.extend": LEADERS,
+    "governance.queue": GOVERNANCE,
+    "governance.courses": GOVERNANCE,
+    "governance.decide": GOVERNANCE,
+    "governance.approve": GOVERNANCE,
+    "governance.reject": GOVERNANCE,
+    "governance.change": GOVERNANCE,
+    "governance.approve_change": GOVERNANCE,
+    "governance.reject_change": GOVERNANCE,
+    "calendar.show": TEACHERS,
+    "images.catalogue": GOVERNANCE,
+    "images.add": GOVERNANCE,
+    "images.edit": GOVERNANCE,
 }
 """Endpoint → roles that get through: to the page, or to what the page itself says of what was sent."""
 
