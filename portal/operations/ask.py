@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
@@ -47,11 +48,28 @@ def ask(
             return there
         if not stop(session, clock, actor, course, there, f"{kind} was asked for"):
             return there
+    return begin(session, clock, actor, course, kind, revision=revision, not_before=not_before, max_tries=max_tries)
+
+
+def begin(
+    session: Session,
+    clock: SiteClock,
+    actor: Actor,
+    course: Course,
+    kind: Kind,
+    *,
+    revision: int,
+    not_before: datetime | None = None,
+    max_tries: int = MAX_TRIES,
+) -> Operation:
+    """Write a new operation of a course whose row is locked, and of which is known that none is live."""
+    now = clock.now()
     operation = Operation(
+        id=uuid.uuid4(),
         course_id=course.id,
         kind=kind,
         revision=revision,
-        closing=closing,
+        closing=course.closing if kind in OF_A_CLOSING else None,
         status="waiting",
         not_before=not_before or now,
         max_tries=max_tries,
@@ -59,7 +77,6 @@ def ask(
         created_by_id=actor.id,
     )
     session.add(operation)
-    session.flush()
     audit.record(
         session, clock, actor, f"operation.{kind}", course=course, subject=operation.id, after={"revision": revision}
     )

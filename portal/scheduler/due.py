@@ -1,12 +1,12 @@
-"""One course that is due: what should happen with it, done in one transaction under its row's lock."""
+"""Courses that are due: what should happen with each, done under its row's lock."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from portal import planning
@@ -14,16 +14,13 @@ from portal.actor import SYSTEM
 from portal.config import PortalSettings
 from portal.courses.life import act
 from portal.db import Sessions, transaction
-from portal.lifecycle import Action, Circumstances, Status
+from portal.lifecycle import Action, Circumstances
 from portal.mail.outbox import notify
 from portal.models import Course
-from portal.operations.ask import ask, live, stop
-from portal.operations.facts import facts_of
+from portal.operations.ask import ask, begin, live, stop
+from portal.operations.facts import Settled, facts_of
 from portal.operations.people import leads, participants
 from portal.planning import Ask, CourseFacts, Decision, Do, Site, Stop
-
-Settled = Callable[[Session, Course], bool]
-"""Whether every home of the course's present closing is archived, or waived."""
 
 POSTPONED = timedelta(minutes=1)
 """How long a course is left alone that could not be looked at."""
@@ -42,48 +39,57 @@ def due_courses(session: Session, site: Site, limit: int) -> list[uuid.UUID]:
     )
 
 
-def look_at(make: Sessions, settings: PortalSettings, site: Site, settled: Settled, course_id: uuid.UUID) -> bool:
-    """Do what is due for one course, and store when it is due next. False where somebody else has its row now."""
+def look_at(
+    make: Sessions, settings: PortalSettings, site: Site, settled: Settled, courses: Sequence[uuid.UUID]
+) -> int:
+    """Do what is due for these courses, in one transaction, and store when each is due next. How many it were: those
+    whose rows somebody else has now are left to the next tick.
+
+    Whatever is raised, nothing was done: the caller then takes each course by itself.
+    """
     now = site.clock.now()
     with transaction(make) as session:
-        course = session.scalar(
+        found = session.scalars(
             select(Course)
-            .where(Course.id == course_id, Course.next_due_at <= now)
+            .where(Course.id.in_(courses), Course.next_due_at <= now)
+            .order_by(Course.id)
             .with_for_update(skip_locked=True)
-        )  # fmt: skip
-        if course is None:
-            return False
+        ).all()
+        facts: dict[uuid.UUID, CourseFacts] = {}
+        moving = list(found)
         for _ in range(_ROUNDS):
-            facts = _facts(session, course, settled)
-            decisions = planning.wanted(facts, site, now)
-            for decision in decisions:
-                _carry_out(session, settings, site, course, facts, decision)
-            if not decisions:
+            facts |= facts_of(session, moving, settled)
+            moving = [course for course in moving if _carry_out(session, settings, site, course, facts[course.id])]
+            if not moving:
                 break
-        _warn(session, site, course, facts)
+        for course in found:
+            _warn(session, site, course, facts[course.id])
         session.flush()
-        _set_due(session, course_id, planning.next_due(facts, site, now))
-    return True
+        set_due(session, {one.id: planning.next_due(facts[one.id], site, now) for one in found})
+    return len(found)
 
 
-def postpone(make: Sessions, site: Site, course_id: uuid.UUID) -> None:
-    """Leave a course alone for a while, so that one that fails does not keep others waiting."""
-    with transaction(make) as session:
-        _set_due(session, course_id, site.clock.now() + POSTPONED)
+def set_due(session: Session, due: Mapping[uuid.UUID, datetime | None]) -> None:
+    """Store when the courses are due next. Past the mapper: the row's version counts what people see change, and this
+    is not among it."""
+    session.execute(
+        text(
+            "UPDATE courses SET next_due_at = new.at FROM unnest(CAST(:ids AS uuid[]), CAST(:at AS timestamptz[])) "
+            "AS new (id, at) WHERE courses.id = new.id"
+        ),
+        {"ids": list(due), "at": list(due.values())},
+    )
 
 
-def _set_due(session: Session, course_id: uuid.UUID, instant: object) -> None:
-    # past the mapper: the row's version counts what people see change, and this is not among it
-    session.execute(update(Course.__table__).where(Course.__table__.c.id == course_id).values(next_due_at=instant))  # type: ignore[arg-type]
+def _carry_out(session: Session, settings: PortalSettings, site: Site, course: Course, facts: CourseFacts) -> bool:
+    """Do what is wanted for one course; whether there was anything."""
+    decisions = planning.wanted(facts, site, site.clock.now())
+    for decision in decisions:
+        _do(session, settings, site, course, facts, decision)
+    return bool(decisions)
 
 
-def _facts(session: Session, course: Course, settled: Settled) -> CourseFacts:
-    return facts_of(
-        session, course, archives_settled=course.status == Status.CLOSED and settled(session, course)
-    )  # fmt: skip
-
-
-def _carry_out(
+def _do(
     session: Session, settings: PortalSettings, site: Site, course: Course, facts: CourseFacts, decision: Decision
 ) -> None:
     clock = site.clock
@@ -93,7 +99,8 @@ def _carry_out(
             if action is Action.EXPIRE:
                 notify(session, clock, "course_expired", f"{course.id}:expired", leads(session, course), course=course)
         case Ask(kind, revision):
-            ask(session, clock, SYSTEM, course, kind, revision=revision, max_tries=settings.max_tries)
+            new = begin if facts.live is None else ask
+            new(session, clock, SYSTEM, course, kind, revision=revision, max_tries=settings.max_tries)
         case Stop():
             operation = live(session, course)
             if operation is not None:

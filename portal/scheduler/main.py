@@ -13,7 +13,7 @@ from portal.archives import records
 from portal.clock import SiteClock
 from portal.config import PortalSettings
 from portal.demo import site_clock
-from portal.scheduler.due import Settled
+from portal.operations.facts import Settled
 from portal.scheduler.leadership import Hands, LeadershipLost, leadership
 from portal.scheduler.tick import tick
 

@@ -18,10 +18,11 @@ from portal.config import PortalSettings
 from portal.db import Sessions, transaction
 from portal.lifecycle import Status
 from portal.models import Attempt, Course, Holiday, Operation, SiteState
+from portal.operations.facts import Settled
 from portal.operations.kinds import COUNTED, TIME_TO_STOP
 from portal.operations.outcomes import declare_lost
 from portal.planning import Site
-from portal.scheduler.due import Settled, due_courses, look_at, postpone
+from portal.scheduler.due import POSTPONED, due_courses, look_at, set_due
 from portal.worker.queue import deliver, is_queued
 
 log = logging.getLogger(__name__)
@@ -56,27 +57,42 @@ def site_of(session: Session, clock: SiteClock, settings: PortalSettings) -> Sit
 
 
 def tick(make: Sessions, clock: SiteClock, settings: PortalSettings, settled: Settled) -> Report:
-    """Look at everything that is due, once. Each course has a transaction of its own; one that fails changes nothing
-    for the others. Raises what the database raises when it is away."""
+    """Look at everything that is due, once. A course that fails changes nothing for the others.
+
+    Raises what the database raises when it is away.
+    """
     report = Report()
     with transaction(make) as session:
         site = site_of(session, clock, settings)
         _notice_new_rules(session, site)
         courses = due_courses(session, site, BATCH)
-    for course_id in courses:
-        try:
-            report.looked_at += look_at(make, settings, site, settled, course_id)
-        except Exception as error:
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
-                raise
-            log.exception("course %s could not be looked at", course_id)
-            report.failed.append(course_id)
-            postpone(make, site, course_id)
+    report.looked_at = _look_at(make, settings, site, settled, courses, report)
     report.lost = _declare_lost(make, clock, settings)
     report.handed_out = _hand_out(make, clock)
     report.delivered_again = _deliver_again(make)
     report.more = len(courses) == BATCH or report.handed_out == BATCH
     return report
+
+
+def _look_at(
+    make: Sessions, settings: PortalSettings, site: Site, settled: Settled, courses: list[uuid.UUID], report: Report
+) -> int:
+    """All of them in one transaction; where that fails, each in its own, and the one that fails is left alone for a
+    while, so that it keeps no other waiting."""
+    if not courses:
+        return 0
+    try:
+        return look_at(make, settings, site, settled, courses)
+    except Exception as error:
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            raise
+        if len(courses) > 1:
+            return sum(_look_at(make, settings, site, settled, [one], report) for one in courses)
+        log.exception("course %s could not be looked at", courses[0])
+        report.failed += courses
+        with transaction(make) as session:
+            set_due(session, {courses[0]: site.clock.now() + POSTPONED})
+        return 0
 
 
 def _notice_new_rules(session: Session, site: Site) -> None:

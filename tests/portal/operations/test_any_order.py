@@ -471,6 +471,7 @@ def test_any_order(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(7200)
 def test_any_order_for_long(
     session_factory: Sessions, engine: Engine, settings: PortalSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -555,12 +555,18 @@ def test_a_target_works_on_no_more_courses_at_once_than_it_can(stage: Stage) -> 
 def test_a_course_that_cannot_be_looked_at_does_not_keep_others_from_it(stage: Stage, caplog: object) -> None:
     from portal.scheduler.tick import tick
 
-    bad, good = stage.course(first_day=dt.date(2027, 3, 2)), stage.course()
+    bad, good = stage.course(status=Status.CLOSED), stage.course()
 
     def settled(_session: object, course: Course) -> bool:
-        raise AssertionError("never asked")
+        raise ValueError(f"{course.slug} cannot be looked at")
 
-    stage.do(bad, lambda _, row: setattr(row, "status", Status.CLOSED))
+    with transaction(stage.sessions) as session:
+        done = {"created_at": stage.clock.now(), "finished_at": stage.clock.now(), "not_before": stage.clock.now()}
+        session.add(
+            Operation(
+                course_id=bad, kind="archive", closing=1, revision=1, status="succeeded", tries=1, max_tries=1, **done
+            )
+        )
     stage.clock.move(days=7)
     report = tick(stage.sessions, stage.clock, stage.settings, settled)
     assert report.failed == [bad]
