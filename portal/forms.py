@@ -328,10 +328,13 @@ def _unflatten(model: type[BaseModel], form: MultiDict[str, str]) -> dict[str, A
     tree: dict[str | int, Any] = {}
     for name in _fields_that_can_be(model, form):
         value = form.getlist(name)[-1]
-        if not value.strip():
+        parts = _parts(name)
+        # in a spare entry of a list some inputs show what they are by default, which makes no entry of it
+        is_default = any(isinstance(part, int) for part in parts) and value == _text(_lookup(model, parts).default)
+        if not value.strip() or is_default:
             continue
         here = tree
-        *parents, last = _parts(name)
+        *parents, last = parts
         for part in parents:
             here = here.setdefault(part, {})
             if not isinstance(here, dict):

@@ -91,6 +91,13 @@ def test_lists_keep_their_order_and_blank_entries_are_left_out(english: None) ->
     assert spec.start_commands == ("echo 1", "echo 3", "echo 2")
 
 
+def test_what_a_spare_entry_shows_by_default_makes_no_entry(english: None) -> None:
+    form = blank_form(CourseSpec)
+    spare = {form.field(f"profiles[0].{path}") for path in ("name", "gpu.count", "gpu.resource", "default")}
+    assert any(field.value for field in spare)
+    assert spec_of(*(f"{field.name}={field.value}" for field in spare)).profiles == ()
+
+
 def test_parts_of_entries_are_read(english: None) -> None:
     spec = spec_of("profiles-0-name=GPU", "profiles-0-gpu.count=1", "profiles-0-gpu.resource=amd.com/gpu")
     assert spec.profiles[0].gpu is not None
