@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from automation.failures import OperationFailed, StackMissing
 from portal.archives import records
+from portal.courses.life import is_over
 from portal.models import Course
-from portal.operations.kinds import Kind
+from portal.operations.kinds import FITS, Kind
 from portal.worker.claimed import ClaimedRun
 from portal.worker.stacks import Output, Place, PlaceOf, Stacks
 
@@ -95,11 +96,23 @@ class EngineWork:
         return {"changes": dict(result.changes), **archived}
 
     def _begin(self, run: ClaimedRun) -> tuple[Place, Stacks]:
+        with run.transaction() as session:
+            _ensure_wanted(run, run.course(session))
         place = self._place_of(run.target)
         stacks = place.stacks(run.leases)
         run.keeper.when_stopping(lambda: stacks.cancel(run.slug))
         run.check()
         return place, stacks
+
+
+def _ensure_wanted(run: ClaimedRun, course: Course) -> None:
+    """Much can happen between the asking and the doing, and the scheduler may be down: nothing is deployed of a course
+    that is over, and nothing destroyed of one that goes on."""
+    kind = run.claim.kind
+    if kind not in FITS.get(course.status, frozenset()):
+        raise OperationFailed(f"The course is {course.status} by now: there is nothing to {kind}.")
+    if kind is Kind.DEPLOY and is_over(course, run.clock):
+        raise OperationFailed("The course's last day has passed by now: it is not deployed any more.")
 
 
 def _applied(run: ClaimedRun, _session: Session, course: Course, outputs: Mapping[str, Output]) -> None:

@@ -380,6 +380,26 @@ def test_a_deploy_that_is_cut_off_by_the_end_is_removed_again(stage: Stage) -> N
     assert "course_ready" not in stage.mails(course_id)
 
 
+def test_a_worker_deploys_nothing_that_is_over_although_the_scheduler_is_down(stage: Stage) -> None:
+    course_id = stage.course()
+    stage.clock.set(stage.look(course_id).first_day)
+    stage.tick()
+    stage.clock.set(stage.clock.end(stage.look(course_id).last_day))
+    stage.work()
+    assert stage.world.done == []
+    stage.settle()
+    assert stage.status(course_id) == Status.ARCHIVED
+
+
+def test_a_worker_destroys_nothing_of_a_course_that_goes_on(stage: Stage) -> None:
+    course = active(stage)
+    stage.do(course.id, lambda session, row: ask(session, stage.clock, SYSTEM, row, Kind.DESTROY))
+    stage.tick()
+    stage.work()
+    assert stage.world.done == []
+    assert stage.status(course.id) == Status.ACTIVE
+
+
 def test_a_course_that_was_never_deployed_expires(stage: Stage) -> None:
     requested, approved = stage.course(status=Status.REQUESTED), stage.course()
     stage.clock.set(stage.clock.end(stage.look(approved).last_day))
