@@ -47,14 +47,11 @@ NEXT_FOR_PARTICIPANTS: dict[Status, str] = {
 NOT_YET = N_("You can open your notebook from the first day on.")
 
 ORDER: tuple[tuple[str, frozenset[Status]], ...] = (
-    (
-        N_("Something to do"),
-        frozenset({Status.DEPLOY_FAILED, Status.REMOVAL_FAILED, Status.CLOSING, Status.CLOSED}),
-    ),
+    (N_("Something went wrong"), frozenset({Status.DEPLOY_FAILED, Status.REMOVAL_FAILED})),
     (N_("Running"), frozenset({Status.ACTIVE})),
     (N_("Coming"), frozenset({Status.APPROVED, Status.DEPLOYING})),
     (N_("Waiting for approval"), frozenset({Status.REQUESTED})),
-    (N_("Being removed"), frozenset({Status.REMOVING})),
+    (N_("Ending"), frozenset({Status.CLOSING, Status.CLOSED, Status.REMOVING})),
     (
         N_("Over"),
         frozenset({Status.ARCHIVED, Status.PURGED, Status.REJECTED, Status.WITHDRAWN, Status.EXPIRED}),

@@ -32,6 +32,11 @@ def name(figure: str) -> str:
     return text[:1].upper() + text[1:] if figure in (MEMORY, CPU, STORAGE) else text
 
 
+def words(figure: str) -> str:
+    """A figure's name within a sentence."""
+    return translate(figure_name(figure))
+
+
 def size(demand: Demand) -> str:
     """A course's size in short: memory, cores, storage and GPUs."""
     guarantee = demand.compute.guarantee

@@ -40,7 +40,7 @@ blueprint = Blueprint("courses", __name__)
 blueprint.add_app_template_global(occupancy.amount, "figure_amount")
 blueprint.add_app_template_global(occupancy.name, "figure_name")
 blueprint.add_app_template_global(in_words, "in_words")
-blueprint.add_app_template_filter(occupancy.name, "figure_words")
+blueprint.add_app_template_filter(occupancy.words, "figure_words")
 blueprint.add_app_template_filter(lambda value: (value, value), "pair")
 
 

@@ -372,7 +372,7 @@ def test_a_change_goes_from_form_to_decision(site: Site, visit: Any) -> None:
     assert answer.status_code == 302, answer.text
     change = site.session.scalars(select(ChangeRequest)).one()
     assert change.changes == {"seats": 25}
-    assert "number of participants" in browser.get(f"/courses/{course.id}").text
+    assert "Number of participants" in browser.get(f"/courses/{course.id}").text
     assert browser.get(f"/courses/{course.id}/change").status_code == 409  # one at a time
     browser = visit("gina")
     page = browser.get(f"/governance/changes/{change.id}")
