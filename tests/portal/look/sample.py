@@ -11,7 +11,18 @@ from portal import audit
 from portal.actor import SYSTEM, Actor
 from portal.clock import SiteClock
 from portal.lifecycle import Status
-from portal.models import Attempt, AttemptEvent, Course, Operation, User
+from portal.models import (
+    Attempt,
+    AttemptEvent,
+    CatalogueImage,
+    ChangeRequest,
+    Course,
+    Home,
+    Mail,
+    Operation,
+    Participation,
+    User,
+)
 from tests.portal.makers import make_course, make_image, make_target, make_user
 
 
@@ -26,6 +37,9 @@ class Sample:
     """By slug."""
     operations: dict[str, Operation]
     """running, failed, succeeded."""
+    image: CatalogueImage
+    change: ChangeRequest
+    """Open, of the course statistics."""
 
 
 def fill(session: Session, clock: SiteClock) -> Sample:
@@ -35,7 +49,7 @@ def fill(session: Session, clock: SiteClock) -> Sample:
     student = make_user(session, clock, "sam", name="Sam Studi")
     others = tuple(make_user(session, clock, f"student{n}", name=f"Student Number {n}") for n in range(1, 6))
     target = make_target(session, memory_mib=32 * 1024)
-    make_image(session)
+    image = make_image(session)
     day = clock.today()
 
     def course(slug: str, title: str, status: Status, first: int, last: int, seats: int = 20) -> Course:
@@ -75,6 +89,44 @@ def fill(session: Session, clock: SiteClock) -> Sample:
         "failure": "",
     }
     target.inventory_at = clock.now()
+    change = ChangeRequest(
+        course_id=courses["statistics"].id,
+        base_revision=1,
+        changes={"seats": 30, "home_size": 4.0},
+        comment="More people want to come.",
+        requested_by_id=teacher.id,
+        requested_at=clock.now(),
+    )
+    waiting = make_user(session, clock, "nina", name="Nina Neu")
+    courses["statistics"].participations.append(
+        Participation(user=waiting, status="waiting", since=clock.now(), access_ended=True)
+    )
+    session.add(change)
+    for person in others[:2]:
+        home = Home(
+            course_id=courses["summer-school"].id,
+            home=person.login,
+            issuer=person.issuer,
+            subject=person.subject,
+            first_seen_at=clock.now(),
+            server_stopped_at=clock.now(),
+        )
+        session.add(home)
+    mail = Mail(
+        event="course_approved",
+        event_key="sample",
+        recipient=teacher.email,
+        user_id=teacher.id,
+        course_id=courses["machine-learning"].id,
+        locale="en",
+        facts={"title": "Machine learning for biologists"},
+        created_at=clock.now(),
+        not_before=clock.now(),
+        tries=5,
+        given_up_at=clock.now(),
+        failure="The mail server does not answer.",
+    )
+    session.add(mail)
     operations = {
         "running": operation(session, clock, courses["databases"], "deploy", "running"),
         "failed": operation(session, clock, courses["numerics"], "deploy", "failed"),
@@ -88,7 +140,7 @@ def fill(session: Session, clock: SiteClock) -> Sample:
         )  # fmt: skip
     audit.record(session, clock, SYSTEM, "operation.deploy", course=made[3], subject=operations["running"].id)
     session.flush()
-    return Sample(teacher, governance, student, courses, operations)
+    return Sample(teacher, governance, student, courses, operations, image, change)
 
 
 def operation(session: Session, clock: SiteClock, course: Course, kind: str, status: str) -> Operation:
