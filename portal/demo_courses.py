@@ -96,7 +96,8 @@ def progress(make: Sessions, course_id: uuid.UUID) -> Progress:
             .order_by(Operation.created_at.desc())
             .limit(1)
         )
-    text = failure if course.status is Status.DEPLOY_FAILED else (told or {}).get("text")
+    step = str(told["text"]) % told["values"] if told and told.get("values") else (told or {}).get("text")
+    text = failure if course.status is Status.DEPLOY_FAILED else step
     return Progress(course.status, str(text or ""), course.hub_url)
 
 

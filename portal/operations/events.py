@@ -35,9 +35,13 @@ def content_of(event: Event) -> dict[str, Any]:
     found = dataclasses.asdict(event)
     for name, value in found.items():
         if isinstance(value, str):
-            # Postgres keeps no NUL character in JSON
-            found[name] = value.replace("\0", "")[:LONGEST_TEXT]
+            found[name] = _kept(value)
     return found
+
+
+def _kept(text: str) -> str:
+    # Postgres keeps no NUL character in JSON
+    return text.replace("\0", "")[:LONGEST_TEXT]
 
 
 def store(session: Session, mine: Claim, events: list[tuple[str, dict[str, Any]]]) -> None:
@@ -85,11 +89,14 @@ class EventWriter:
             raise AttemptLost
         self._waiting.append((event.type, content_of(event)))
 
-    def step(self, sentence: str) -> None:
-        """Tell in one sentence what happens now."""
+    def step(self, sentence: str, **values: object) -> None:
+        """Tell in one sentence what happens now; `values` fill its places, in whichever language it is read."""
         if self.lost:
             raise AttemptLost
-        self._waiting.append(("step", {"text": sentence.replace("\0", "")[:LONGEST_TEXT]}))
+        content: dict[str, Any] = {"text": _kept(sentence)}
+        if values:
+            content["values"] = {name: _kept(str(value)) for name, value in values.items()}
+        self._waiting.append(("step", content))
 
     def flush(self) -> None:
         """Store what waits. Raises `AttemptLost`, and what the database raises; nothing is forgotten then."""

@@ -152,7 +152,7 @@ def lines_of(event: AttemptEvent) -> Iterator[Line]:
         case "started":
             yield Line(position, event.at, N_("Begun, by the %(engine)s"), "step", {"engine": content["engine"]})
         case "step":
-            yield Line(position, event.at, content["text"], "step")
+            yield Line(position, event.at, content["text"], "step", content.get("values", {}))
         case "log":
             yield Line(position, event.at, content["text"])
         case "warning":

@@ -64,7 +64,7 @@ def _archive_all(run: Run, *, final: bool) -> dict[str, Any]:
     done: list[ArchiveFacts] = []
     for number, (home, subject) in enumerate(todo, 1):
         run.check()
-        run.step(f"Archiving home {number} of {len(todo)}: {home}")
+        run.step("Archiving home %(number)s of %(total)s: %(home)s", number=number, total=len(todo), home=home)
         try:
             if home not in found:
                 raise HomeUnreadable("The home is no longer in the storage.")

@@ -71,7 +71,7 @@ def _run_notebook(run: Run, hub: Hub, api: HubApi) -> dict[str, Any]:
         urljoin(hub.url, f"user/{CHECK_USER}/"), token, seconds=NOTEBOOK_SECONDS, between=run.check
     ) as server:
         server.wait_until_reached()
-        run.step(f"Opening the start page {run.spec.default_url}")
+        run.step("Opening the start page %(page)s", page=run.spec.default_url)
         server.open_page(run.spec.default_url)
         cells = _cells()
         run.step("Running a notebook")

@@ -67,8 +67,8 @@ class ClaimedRun:
     def tell(self, event: Event) -> None:
         self._events.tell(event)
 
-    def step(self, text: str) -> None:
-        self._events.step(text)
+    def step(self, text: str, **values: object) -> None:
+        self._events.step(text, **values)
 
     def check(self) -> None:
         self.keeper.check()

@@ -117,7 +117,7 @@ def _end_servers(run: Run, storage: HomeStorage, staying: frozenset[str], patien
                 people = frozenset(user.name for user in leaving)
                 running = [user.name for user in leaving if user.servers]
                 if running:
-                    run.step(f"Stopping {len(running)} servers")
+                    run.step("Stopping servers: %(count)s", count=len(running))
                 stopped = len(running)
                 _refuse_troubles(api.stop_all(running))
                 for name in sorted(people):
@@ -126,7 +126,7 @@ def _end_servers(run: Run, storage: HomeStorage, staying: frozenset[str], patien
     except HubUnreachable as error:
         run.tell(Warned(f"{error} Servers are ended without it."))
     if forgotten := storage.in_use() - _homes_of(storage.homes(), staying):
-        run.step(f"Ending {len(forgotten)} servers that the hub did not end")
+        run.step("Ending servers that the hub did not end: %(count)s", count=len(forgotten))
         storage.end_use(forgotten)
     if left := storage.in_use() - _homes_of(storage.homes(), staying):
         raise HubFailed(f"{len(left)} servers still run, among them that of {min(left)}: see the hub's log.")

@@ -68,8 +68,9 @@ class Run(Protocol):
         """Store an event of this attempt; watchers see it at once. Raises `AttemptLost`."""
         ...
 
-    def step(self, text: str) -> None:
-        """Tell in one sentence what happens now. Raises `AttemptLost`."""
+    def step(self, text: str, **values: object) -> None:
+        """Tell in one sentence what happens now: a text for translators, with what fills its places. Raises
+        `AttemptLost`."""
         ...
 
     def check(self) -> None:

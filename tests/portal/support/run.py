@@ -53,8 +53,8 @@ class FakeRun:
     def tell(self, event: Event) -> None:
         self.told.append(event)
 
-    def step(self, text: str) -> None:
-        self.steps.append(text)
+    def step(self, text: str, **values: object) -> None:
+        self.steps.append(text % values if values else text)
 
     def check(self) -> None:
         self.on_check()
