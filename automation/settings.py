@@ -22,7 +22,7 @@ ENGINE_ENV = "JHAAS_PULUMI"
 
 KNOWN_SETTINGS: dict[str, str] = {
     HOME_ENV: "data folder of this machine",
-    CREDENTIALS_ENV: "folder of identity.json and object-store.json",
+    CREDENTIALS_ENV: "folder of identity.json, object-store.json and archives.json",
     ENGINE_ENV: "which Pulumi engine: auto, cli or embedded",
     PORT_ENV: "port of this machine's edge",
     BIND_ENV: "address on which this machine's edge listens",
