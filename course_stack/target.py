@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 CREDENTIALS_ENV = "JHAAS_CREDENTIALS_DIR"
-"""Environment variable naming the folder that holds `identity.json`, `object-store.json` and `archives.json` (mode 0600)."""
+"""Environment variable naming the folder that holds `identity.json`, `object-store.json` and `archives.json` (0600)."""
 
 
 class _Frozen(BaseModel):
