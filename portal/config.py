@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from automation.settings import SettingsError, check_environment, declare
 
@@ -28,6 +28,10 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError, OSError):
         raise ValueError(f"{name} is no time zone; write for example Europe/Berlin") from None
     return name
+
+
+def _list(given: object) -> object:
+    return [one.strip() for one in given.split(",") if one.strip()] if isinstance(given, str) else given
 
 
 def _address(url: str) -> str:
@@ -92,8 +96,8 @@ class PortalSettings(BaseSettings):
     lead_working_days: int = Field(
         default=2, ge=0, le=30, description="Working days before the first day in which courses are deployed."
     )
-    warn_days: tuple[int, ...] = Field(
-        default=(14, 7, 1), description="Days before the end on which people are warned."
+    warn_days: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_list)] = Field(
+        default=(14, 7, 1), description="Days before the end on which people are warned, with commas between them."
     )
     grace_days: int = Field(default=14, ge=0, le=365, description="Days from the actual close to the destroy.")
     retention_days: int = Field(default=180, ge=1, le=3650, description="Days for which archives can be fetched.")

@@ -62,7 +62,7 @@ def begin(make: Sessions, clock: SiteClock, settings: PortalSettings, guests: Ma
         in_use = select(Course.slug, Course.id).where(
             Course.slug.in_((RUNNING, WAITING)), Course.status.not_in(SLUG_IS_FREE)
         )
-        there = dict(session.execute(in_use).tuples().all())
+        there: dict[str, uuid.UUID] = {row.slug: row.id for row in session.execute(in_use)}
         if RUNNING in there:
             return there[RUNNING]
         wanted = _request(clock, RUNNING, "Introduction to Python", "First steps with notebooks.", 0, 90)

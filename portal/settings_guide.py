@@ -46,7 +46,7 @@ def _portal() -> Iterator[tuple[str, str, str]]:
         elif is_secret(field.annotation) or field.default in (None, ""):
             default = ""
         elif isinstance(field.default, tuple):
-            default = f"`{list(field.default)}`"
+            default = f"`{','.join(map(str, field.default))}`"
         else:
             default = f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
         meaning = (field.description or "") + (" Secret." if is_secret(field.annotation) else "")
