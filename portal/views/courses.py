@@ -27,6 +27,7 @@ from portal.forms import in_words
 from portal.i18n import translate
 from portal.lifecycle import SLUG_IS_FREE, Action, Role, Status
 from portal.models import ChangeRequest, Course, Operation, Participation
+from portal.operations import watching
 from portal.participants import lists as participant_lists
 from portal.pictures import occupancy
 from portal.planning import destroy_at
@@ -157,6 +158,7 @@ def _page(course: Course, roles: frozenset[Role], **more: Any) -> str:
             select(Operation).where(Operation.course_id == course.id).order_by(Operation.number.desc()).limit(5)
         )
     )
+    running = next((one for one in operations if one.status not in watching.FINAL), None)
     leads_in = Role.LEAD in roles and steps.may_enter(course.status, leads=True, accepted=False, has_begun=True)
     return render_template(
         "courses/show.html",
@@ -177,6 +179,8 @@ def _page(course: Course, roles: frozenset[Role], **more: Any) -> str:
         open_change=next((change for change in changes if change.status == "open"), None),
         difference=_difference(course, changes),
         operations=operations,
+        running=running,
+        watched=watching.watch(g.session, running) if running else None,
         archives=records.counts(g.session, course) if course.closing else None,
         archives_waived=bool(course.closing) and records.waived(course),
         may_name_leads=course.status not in SLUG_IS_FREE,
