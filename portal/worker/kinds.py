@@ -13,6 +13,7 @@ from portal.archives import records
 from portal.courses.life import is_over
 from portal.models import Course
 from portal.operations.kinds import FITS, Kind
+from portal.texts import N_
 from portal.worker.claimed import ClaimedRun
 from portal.worker.stacks import Output, Place, PlaceOf, Stacks
 
@@ -47,7 +48,7 @@ class EngineWork:
     def deploy(self, run: ClaimedRun) -> dict[str, Any]:
         """Create the hub, and keep where it is."""
         _, stacks = self._begin(run)
-        run.step("Setting up the hub")
+        run.step(N_("Setting up the hub"))
         result = stacks.deploy(run.spec, on_event=run.tell, operation=run.engine_id)
         outputs = stacks.outputs(run.slug)
         run.write(lambda session, course: _applied(run, session, course, outputs))
@@ -56,7 +57,7 @@ class EngineWork:
     def update(self, run: ClaimedRun) -> dict[str, Any]:
         """Bring the hub to the operation's revision."""
         _, stacks = self._begin(run)
-        run.step("Changing the hub")
+        run.step(N_("Changing the hub"))
         result = stacks.update(run.spec, on_event=run.tell, operation=run.engine_id)
         outputs = stacks.outputs(run.slug)
         run.write(lambda session, course: _applied(run, session, course, outputs))
@@ -66,7 +67,7 @@ class EngineWork:
         """Look at what differs from the last deployment; nothing is changed. Who is in a group is not looked at: that
         is kept in step by others (`portal.groups`)."""
         _, stacks = self._begin(run)
-        run.step("Comparing what is there with what was deployed")
+        run.step(N_("Comparing what is there with what was deployed"))
         try:
             found = stacks.refresh(run.slug, on_event=run.tell)
         except StackMissing:
@@ -88,9 +89,9 @@ class EngineWork:
                 if not records.settled(session, run.course(session), final=True):
                     raise OperationFailed("Homes are not archived, and governance has not done without their archives.")
         run.check()
-        run.step("Removing the hub")
+        run.step(N_("Removing the hub"))
         result = stacks.destroy(run.slug, on_event=run.tell, operation=run.engine_id)
-        run.step("Looking whether anything is left")
+        run.step(N_("Looking whether anything is left"))
         if left := place.traces(run.slug):
             raise OperationFailed(f"{len(left)} things of the course are still there, among them: {left[0]}.")
         return {"changes": dict(result.changes), **archived}

@@ -12,19 +12,25 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, func, select, text, update
 
+from automation.failures import Cancelled
 from portal import db, migrations
+from portal.actor import Actor
 from portal.clock import SiteClock
 from portal.config import PortalSettings
+from portal.courses.ending import end_early
 from portal.db import Sessions, transaction
 from portal.lifecycle import Status
-from portal.models import Attempt, Course
+from portal.models import Attempt, Course, Lead, Operation, User
 from portal.operations.kinds import Kind
 from portal.scheduler.leadership import LeadershipLost, leadership
 from portal.scheduler.main import run as run_scheduler
+from portal.scheduler.tick import tick
 from portal.worker.kinds import Work
+from portal.worker.main import SILENCE, _is_deaf
 from portal.worker.main import run as run_worker
+from portal.worker.runner import Runner
 from tests.portal.makers import make_course
 from tests.portal.operations.fakes import FakeWorld
 from tests.support.database import database_server
@@ -112,8 +118,6 @@ def test_a_worker_that_ends_gives_back_what_it_cannot_finish(session_factory: Se
     begun = threading.Event()
 
     def hang(_: str) -> None:
-        from automation.failures import Cancelled
-
         begun.set()
         assert world.cancelled.wait(30)
         world.before.clear()
@@ -130,6 +134,45 @@ def test_a_worker_that_ends_gives_back_what_it_cannot_finish(session_factory: Se
     with session_factory() as session:
         results = [row.result for row in session.query(Attempt.result).order_by(Attempt.id)]
     assert results == ["cancelled", "succeeded", "succeeded"]
+
+
+def test_a_deploy_that_is_ended_early_is_stopped_at_once_and_removed(
+    session_factory: Sessions, quick: PortalSettings
+) -> None:
+    world = FakeWorld()
+    begun = threading.Event()
+
+    def hang(_: str) -> None:
+        begun.set()
+        assert world.cancelled.wait(30), "nobody asked the engine to stop"
+        raise Cancelled("The operation was cancelled.")
+
+    world.before["deploy"] = hang
+    course_id = course_for_today(session_factory)
+    with scheduler(quick), worker(quick.model_copy(update={"lease_seconds": 4}), world.works()):
+        assert begun.wait(30)
+        with transaction(session_factory) as session:
+            lead = session.scalars(select(User).join(Lead, Lead.user_id == User.id)).one()
+            end_early(session, CLOCK, Actor(lead), course_id, reason="Everybody is ill.")
+        wait_for(lambda: status(session_factory, course_id) == Status.ARCHIVED, "archived")
+    with session_factory() as session:
+        kinds = session.execute(select(Operation.kind, Operation.status).order_by(Operation.number)).all()
+    assert kinds == [("deploy", "cancelled"), ("destroy", "succeeded")]
+
+
+def test_a_worker_that_is_idle_while_attempts_wait_takes_its_connection_for_dead(
+    session_factory: Sessions, quick: PortalSettings
+) -> None:
+    course_id = course_for_today(session_factory)
+    runner = Runner(session_factory, CLOCK, quick, {})
+    assert not _is_deaf(session_factory, runner, places=1)
+    tick(session_factory, CLOCK, quick, lambda *_: True)
+    assert not _is_deaf(session_factory, runner, places=1), "it has just been queued"
+    with transaction(session_factory) as session:
+        session.execute(update(Attempt).values(queued_at=func.clock_timestamp() - 2 * SILENCE))
+    assert _is_deaf(session_factory, runner, places=1)
+    assert not _is_deaf(session_factory, runner, places=0), "one that is busy takes none"
+    assert status(session_factory, course_id) == Status.DEPLOYING
 
 
 def test_a_worker_whose_connections_are_cut_takes_jobs_again(
