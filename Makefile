@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test lint format chaos lives bench conformance-cli schema clean translations
+.PHONY: help setup demo test lint format chaos lives stories bench conformance-cli schema clean translations
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -44,6 +44,9 @@ conformance-cli: setup ## the conformance suite on the installed pulumi CLI
 
 lives: setup ## 10,000 lives of a course through the table of its statuses
 	$(PYTEST) -m long tests/portal/test_lifecycle.py
+
+stories: setup ## 200 stories of people, scheduler and workers that die at every write; processes killed at random
+	$(PYTEST) -m long tests/portal/operations -s
 
 bench: setup ## measure what is promised; table and benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
