@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy import Row, Select, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from portal.groups.access import LEADS_ARE_IN
@@ -18,7 +19,7 @@ from portal.participants.rules import Standing
 from portal.sealing import Sealer
 
 PAGE = 50
-_FEW = 5
+_LAST_PAGE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +83,27 @@ def people(
         query = query.where(
             or_(User.name.icontains(words, autoescape=True), User.email.icontains(words, autoescape=True))
         )
-    total = session.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
-    number = min(max(1, page), max(1, -(-total // PAGE)))
-    rows = session.execute(query.limit(PAGE).offset((number - 1) * PAGE))
-    return Page(tuple(_person(*row) for row in rows), total, number)
+    query = query.add_columns(func.count().over().label("total"))
+    number = min(max(1, page), _LAST_PAGE)
+    rows = session.execute(query.limit(PAGE).offset((number - 1) * PAGE)).all()
+    if not rows and number > 1:
+        return people(session, course, standing=standing, search=search)
+    return Page(tuple(map(_person, rows)), rows[0].total if rows else 0, number)
 
 
-def section(session: Session, course: Course, sealer: Sealer) -> Section:
-    """What the course's page needs, in two statements."""
+def section(session: Session, course: Course, sealer: Sealer, *, few: int = 5) -> Section:
+    """What the course's page needs, in two statements; `few` of those who wait are named."""
     leads = select(Lead.user_id).where(Lead.course_id == course.id)
     counted = session.execute(
         select(Participation.status, func.count())
         .where(Participation.course_id == course.id, Participation.user_id.not_in(leads))
         .group_by(Participation.status)
     )
-    waiting = session.execute(_people(course).where(Participation.status == Standing.WAITING).limit(_FEW))
+    waiting = session.execute(_people(course).where(Participation.status == Standing.WAITING).limit(few)) if few else ()
     return Section(
         counts={Standing(status): count for status, count in counted},
         seats=course.seats,
-        waiting=tuple(_person(*row) for row in waiting),
+        waiting=tuple(map(_person, waiting)),
         code=codes.shown(course, sealer) if course.status in JOINABLE else None,
         asks=course.join_policy == "asks",
         can_be_joined=course.status in JOINABLE,
@@ -121,10 +124,7 @@ def place_of(session: Session, course: Course, user: User) -> Standing | None:
     return None if row is None else Standing(row.status)
 
 
-_Row = tuple[uuid.UUID, str, str, str, str, datetime, bool, bool]
-
-
-def _people(course: Course) -> Select[*_Row]:
+def _people(course: Course) -> Select[*tuple[Any, ...]]:
     first = case((Participation.status == Standing.WAITING, 0), (Participation.status == Standing.ACCEPTED, 1), else_=2)
     return (
         select(
@@ -143,16 +143,14 @@ def _people(course: Course) -> Select[*_Row]:
     )
 
 
-def _person(
-    id_: uuid.UUID,
-    name: str,
-    login: str,
-    email: str,
-    status: str,
-    since: datetime,
-    code_is_dead: bool,
-    access_ended: bool,
-) -> Person:
-    standing = Standing(status)
-    pending = standing is not Standing.ACCEPTED and not access_ended
-    return Person(id_, name or login, email, standing, since, code_is_dead, pending)
+def _person(row: Row[Any]) -> Person:
+    standing = Standing(row.status)
+    return Person(
+        id=row.id,
+        name=row.name or row.login,
+        email=row.email,
+        standing=standing,
+        since=row.since,
+        code_is_dead=row.code_is_dead,
+        access_pending=standing is not Standing.ACCEPTED and not row.access_ended,
+    )

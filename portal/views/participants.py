@@ -10,12 +10,13 @@ from flask_babel import gettext as _
 from flask_babel import ngettext
 from werkzeug.wrappers import Response
 
-from portal.actor import roles_in
-from portal.lifecycle import Refusal, Role
+from portal.lifecycle import Refusal
 from portal.models import Course
 from portal.participants import codes, lists, places
 from portal.participants.rules import BY_LEADS, Deed, Standing
+from portal.web.addresses import absolute
 from portal.web.context import portal
+from portal.web.course import kept
 from portal.web.database import transaction
 
 blueprint = Blueprint("participants", __name__, url_prefix="/courses/<uuid:course_id>/people")
@@ -32,14 +33,14 @@ def course_address(course: Course) -> str:
 @blueprint.get("")
 def people(course_id: uuid.UUID) -> str:
     """Everybody, with what can be done."""
-    return _page(_course(course_id))
+    return _page(kept(course_id)[0])
 
 
 @blueprint.post("/<uuid:user_id>/<deed>")
 def settle(course_id: uuid.UUID, user_id: uuid.UUID, deed: str) -> Response:
     """One person."""
     chosen = _deed(deed)
-    _course(course_id)
+    kept(course_id)
     with transaction() as session:
         places.settle(session, portal().clock, g.actor, course_id, user_id, chosen)
     flash(_done(chosen, 1), "success")
@@ -53,7 +54,7 @@ def settle_chosen(course_id: uuid.UUID) -> Response | str:
     user_ids = []
     with suppress(ValueError):
         user_ids = [uuid.UUID(one) for one in request.form.getlist("person")[:_MOST]]
-    course = _course(course_id)
+    course, _roles = kept(course_id)
     if not user_ids:
         flash(_("Nobody was chosen."), "warning")
         return _back(course_id)
@@ -71,7 +72,7 @@ def settle_chosen(course_id: uuid.UUID) -> Response | str:
 def link(course_id: uuid.UUID) -> Response:
     """A new link, none, or what it does."""
     parts = portal()
-    _course(course_id)
+    kept(course_id)
     match request.form.get("deed"):
         case "renew":
             with transaction() as session:
@@ -96,7 +97,7 @@ def _page(course: Course, outcomes: list[places.Outcome] | None = None) -> str:
         standing = Standing(request.args.get("standing", ""))
     search = request.args.get("q", "")
     number = request.args.get("page", 1, type=int)
-    section = lists.section(g.session, course, portal().sealer)
+    section = lists.section(g.session, course, portal().sealer, few=0)
     return render_template(
         "participants/people.html",
         course=course,
@@ -121,16 +122,7 @@ def join_address(section: lists.Section) -> str | None:
     """The link to join, as people pass it on."""
     if section.code is None:
         return None
-    return portal().settings.public_url.rstrip("/") + url_for("joining.show", code=section.code)
-
-
-def _course(course_id: uuid.UUID) -> Course:
-    """The course, for its leads and governance; for everybody else there is nothing here."""
-    course = g.session.get(Course, course_id)
-    if course is None or not roles_in(g.session, g.actor, course) & {Role.LEAD, Role.GOVERNANCE}:
-        abort(404)
-    found: Course = course
-    return found
+    return absolute("joining.show", code=section.code)
 
 
 def _deed(word: str) -> Deed:

@@ -201,18 +201,18 @@ def test_an_event_is_told_once_to_each_recipient_however_often_it_is_noted(offic
     for _ in range(3):
         office.tell("course_approved", "one", office.person, other)
     office.tell("course_approved", "two")
-    assert [(row.event_key, row.recipient) for row in office.rows()] == [
+    assert sorted((row.event_key, row.recipient) for row in office.rows()) == [
         ("one", "other@example.org"),
         ("one", "teacher@example.org"),
         ("two", "teacher@example.org"),
-    ] or len(office.rows()) == 3
+    ]
 
 
 def test_many_who_tell_of_the_same_event_at_once_make_one_mail_for_each_recipient(
     office: Office, database_url: str
 ) -> None:
     with transaction(office.sessions) as session:
-        users = [office.person, *(make_user(session, office.clock) for _ in range(9))]
+        users = [office.person, *(make_user(session, office.clock) for _ in range(399))]
     engine = connect(database_url)
     together = threading.Barrier(4)
 
@@ -220,7 +220,7 @@ def test_many_who_tell_of_the_same_event_at_once_make_one_mail_for_each_recipien
         with transaction(sessions(engine)) as session:
             session.execute(select(1))
             together.wait(30)
-            turned = users[number:] + users[:number]
+            turned = users if number % 2 else users[::-1]
             notify(session, office.clock, "course_approved", "one", turned, course=office.course)
 
     with ThreadPoolExecutor(4) as pool:
@@ -364,7 +364,9 @@ def test_a_mail_server_that_is_down_is_no_mails_fault(office: Office) -> None:
 def test_a_mail_at_which_the_server_hangs_up_does_not_hold_the_others_for_ever(office: Office) -> None:
     with transaction(office.sessions) as session:
         good = make_user(session, office.clock, "zoe")
-    office.tell("course_approved", "one", office.person, good)
+    office.tell("course_approved", "one", office.person)
+    office.clock.move(seconds=1)
+    office.tell("course_approved", "one", good)
 
     class Touchy(Box):
         def send_message(self, message: EmailMessage) -> None:
@@ -373,6 +375,8 @@ def test_a_mail_at_which_the_server_hangs_up_does_not_hold_the_others_for_ever(o
             super().send_message(message)
 
     office.box = Touchy()
+    assert office.send() == 0
+    assert office.box.kept == []  # nothing more goes over a connection that is broken
     for _ in range(12):
         office.send()
         office.clock.move(minutes=1)

@@ -335,3 +335,27 @@ def test_every_link_of_a_mail_leads_to_a_page(app: Flask) -> None:
     for link, path in _PATHS.items():
         if link != "hub":
             assert addresses.match(path.format(**known)), path
+
+
+@pytest.mark.parametrize(
+    "query", ["page=" + "9" * 40, "page=-5", "q=%ff%fe", "standing=x", "q=" + "x" * 5000, "page=1e3"]
+)
+def test_nonsense_in_an_address_is_a_list_of_people_all_the_same(
+    classroom: Classroom, client: PortalClient, code: str, query: str
+) -> None:
+    client.sign_in(classroom.lead)
+    assert client.get(f"/courses/{classroom.course.id}/people?{query}").status_code == 200
+
+
+def test_nonsense_in_addresses_of_mails_and_links_breaks_nothing(
+    classroom: Classroom, client: PortalClient, code: str
+) -> None:
+    client.sign_in(classroom.person("gov", governance=True))
+    for query in ("state=x", "event=x", "before=x", "before=0001-01-01T00:00:00%2B14:00", "before=9999"):
+        assert client.get(f"/governance/mails/?{query}").status_code == 200
+    for nonsense in ("%ff", "x" * 3000, "..%2f..", "%F0%9F%92%A9", "%ed%a0%80"):
+        assert client.get(f"/join/{nonsense}").status_code == 404
+    people = f"/courses/{classroom.course.id}/people"
+    assert client.post(f"{people}/chosen", data={"deed": "accept", "person": ["x"]}).status_code == 302
+    assert client.post(f"{people}/chosen", data={"deed": "nothing", "person": ["x"]}).status_code == 404
+    assert client.post(f"{people}/{uuid.uuid4()}/accept").status_code == 409

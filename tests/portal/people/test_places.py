@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 
 from portal.actor import Actor
 from portal.courses.problems import Refused
@@ -16,6 +16,7 @@ from portal.models import AuditEntry, Course, Lead, Participation
 from portal.participants import codes, places
 from portal.participants.rules import Deed, Standing
 from tests.portal.people.conftest import SEALER, Classroom
+from tests.support.waiting import wait_for
 
 
 def refusal(call: object, *arguments: object) -> str:
@@ -287,6 +288,27 @@ def test_d11_a_renewed_code_ends_the_one_before_at_once_and_none_is_stored_in_cl
     with transaction(classroom.sessions) as session:
         codes.switch_off(session, classroom.clock, Actor(classroom.lead), classroom.course.id)
     assert refusal(classroom.join, anna, new) == "dead_code"
+
+
+def test_d11_who_waits_with_the_old_code_while_it_is_replaced_is_refused(
+    classroom: Classroom, database_url: str
+) -> None:
+    anna, engine = classroom.person("anna"), connect(database_url)
+
+    def waits_for_a_lock() -> bool:
+        with engine.connect() as connection:
+            query = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+            return bool(connection.scalar(text(query)))
+
+    with ThreadPoolExecutor(1) as pool, transaction(classroom.sessions) as session:
+        codes.renew(session, classroom.clock, Actor(classroom.lead), classroom.course.id, SEALER)
+        joining = pool.submit(refusal, classroom.join, anna)
+        wait_for(waits_for_a_lock, "the person waits for the course", seconds=60)
+        session.commit()
+        assert joining.result(60) == "dead_code"
+    engine.dispose()
 
 
 def test_d11_leaving_needs_no_code_by_mail_and_happens_once(classroom: Classroom) -> None:
