@@ -19,7 +19,7 @@ from urllib.parse import quote
 import httpx
 
 from automation.failures import HubFailed
-from portal.web_address import reach
+from portal.reach import reach
 from portal.worker.run import Hub
 
 PAGE = 100

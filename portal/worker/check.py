@@ -17,7 +17,7 @@ from course_stack.local.hub_config import CHECK_USER
 from portal.archives import records
 from portal.archives.storage import HomeStorage, storage_of
 from portal.hub_api import HubApi, Patience
-from portal.web_address import reach
+from portal.reach import reach
 from portal.worker.notebook import NotebookFailed, NotebookServer
 from portal.worker.run import AttemptLost, Hub, Run
 

@@ -16,7 +16,7 @@ import httpx
 import websocket
 
 from automation.failures import HubFailed
-from portal.web_address import reach
+from portal.reach import reach
 
 _LOOK_EVERY = 1.0
 _MOST_REDIRECTS = 5

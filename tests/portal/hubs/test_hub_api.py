@@ -16,7 +16,7 @@ import pytest
 
 from automation.failures import HubFailed
 from portal.hub_api import HubApi, HubRefused, HubUnreachable, Patience, ServerFailed
-from portal.web_address import reach
+from portal.reach import reach
 from portal.worker.run import Hub
 
 TOKEN = "token-that-nobody-may-see"
