@@ -97,7 +97,8 @@ def _http(error: HTTPException) -> Response:
 
 def _refused(error: Refused) -> Response:
     values = {name: _(value) for name, value in error.refusal.values}
-    return error_page(409, _(error.refusal.text, **values))
+    status = 403 if error.refusal.code == "not_yours" else 409
+    return error_page(status, _(error.refusal.text, **values))
 
 
 def _invalid(error: Invalid) -> Response:

@@ -14,10 +14,16 @@ from werkzeug.routing import Rule
 from portal.clock import SiteClock
 from portal.lifecycle import Status
 from portal.models import Attempt, CatalogueImage, ChangeRequest, Course, Mail, Operation, User
+from portal.participants import codes
 from tests.portal.client import PortalClient
 from tests.portal.makers import make_course, make_image, make_user
 
 ROLES = ("nobody", "stranger", "participant", "teacher", "lead", "governance")
+
+_OF_A_REQUEST = frozenset(
+    {"governance.decide", "governance.approve", "governance.reject", "requests.edit", "requests.take_back"}
+)
+"""Routes about what nobody has decided yet."""
 
 
 @dataclass
@@ -27,6 +33,7 @@ class World:
     people: dict[str, User]
     course: Course
     waiting: Course
+    closed: Course
     image: CatalogueImage
     operation: Operation
     values: dict[str, Any] = field(default_factory=dict)
@@ -34,6 +41,10 @@ class World:
     def path(self, app: Flask, rule: Rule) -> str:
         """Address of a route about the things of this world."""
         arguments = {name: self.values[name] for name in rule.arguments}
+        if rule.endpoint in _OF_A_REQUEST:
+            arguments["course_id"] = self.waiting.id
+        if rule.endpoint.startswith("archives."):
+            arguments["course_id"] = self.closed.id
         with app.test_request_context(base_url="https://portal.example.org"):
             return str(app.url_for(rule.endpoint, **arguments)) if rule.endpoint != "static" else "/static/favicon.svg"
 
@@ -57,6 +68,8 @@ def make_world(session: Session, clock: SiteClock) -> World:
     joined = (people["participant"],)
     course = make_course(session, clock, people["lead"], status=Status.ACTIVE, slug="active", participants=joined)
     waiting = make_course(session, clock, people["lead"], slug="waiting-course")
+    course.join_code_hash = codes.digest(code)
+    closed = make_course(session, clock, people["lead"], status=Status.CLOSED, slug="closed")
     image = make_image(session)
     change = ChangeRequest(
         course=course, base_revision=1, changes={"seats": 25}, requested_by=people["lead"], requested_at=clock.now()
@@ -78,6 +91,7 @@ def make_world(session: Session, clock: SiteClock) -> World:
         people,
         course,
         waiting,
+        closed,
         image,
         operation,
         {
