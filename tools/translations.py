@@ -29,8 +29,9 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "lazy_gettext": None,
     "ngettext": (1, 2),
     "step": None,
+    **dict.fromkeys(("OperationFailed", "HubFailed", "NotebookFailed", "ServerFailed", "ObjectStoreFailed")),
 }
-"""Functions whose first argument (or both, for `ngettext`) is a text."""
+"""Functions whose first argument (or both, for `ngettext`) is a text; failures have one where it is a whole sentence."""
 
 _TEMPLATES = {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}
 _NOT_KEPT = ('"POT-Creation', '"PO-Revision', '"Report-Msgid', '"Last-Translator', '"Language-Team', '"Generated-By')

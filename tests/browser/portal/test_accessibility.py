@@ -228,3 +228,58 @@ def test_errors_are_announced_and_lead_to_their_fields(site: Site, visit: Visit)
     alert.get_by_role("link", name="Number of participants").click()
     expect(seats).to_be_focused()
     assert violations(page, RULES) == []
+
+
+def test_a_course_is_asked_for_and_withdrawn_by_keyboard_alone(site: Site, visit: Visit) -> None:
+    page = visit("/", site.sample.teacher)
+    tab_to(page, "Ask for a course")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    tab_to(page, "title")
+    page.keyboard.type("By keyboard")
+    tab_to(page, "slug")
+    page.keyboard.type("by-keyboard")
+    tab_to(page, "first_day")
+    page.keyboard.type("05042027")
+    tab_to(page, "last_day")
+    page.keyboard.type("09042027")
+    tab_to(page, "Ask for the course")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("By keyboard")
+    tab_to(page, "Withdraw")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    if page.locator("#consent").count():
+        tab_to(page, "consent")
+        page.keyboard.press("Space")
+    tab_to(page, "Withdraw the course")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    expect(page.locator(".lead .status")).to_have_text("withdrawn")
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the element with this text or name has the focus."""
+    for _ in range(150):
+        page.keyboard.press("Tab")
+        if page.evaluate(
+            "name => [document.activeElement.name, document.activeElement.innerText?.trim()].includes(name)", name
+        ):
+            return
+    raise AssertionError(f"Tab never reached {name}")
+
+
+def test_wider_spacing_of_text_cuts_nothing_off(site: Site, visit: Visit) -> None:
+    """WCAG 1.4.12: lines, letters and words further apart, as people set them in their browser."""
+    page = visit("/courses/new", site.sample.teacher, width=320, bypass_csp=True)
+    for path in ("/courses/new", f"/courses/{site.sample.courses['statistics'].id}", "/calendar"):
+        page.goto(site.url + path)
+        page.add_style_tag(content="* { line-height: 1.5 !important; letter-spacing: .12em !important; "
+                           "word-spacing: .16em !important; } p { margin-bottom: 2em !important; }")  # fmt: skip
+        assert page.evaluate(SIDEWAYS) <= 0
+        cut = page.evaluate(
+            "[...document.querySelectorAll('main *, nav *')].filter(one => getComputedStyle(one).overflowX === 'hidden'"
+            " && one.scrollWidth > one.clientWidth + 1 && !one.closest('.visually-hidden, thead, progress')).length"
+        )
+        assert cut == 0
