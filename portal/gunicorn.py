@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portal.local import settings_in_force
-from portal.metrics import MULTIPROCESS
 
 if TYPE_CHECKING:
     from flask import Flask
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+"""The folder in which the web processes add up what they count. It must be known before prometheus_client is first
+imported, which the processes do when they load the application."""
+if MULTIPROCESS not in os.environ:
+    os.environ[MULTIPROCESS] = tempfile.mkdtemp(prefix="jhaas-metrics-")
 
 _settings = settings_in_force()
 
@@ -38,12 +43,6 @@ proc_name = "jhaas-portal"
 limit_request_line = 4094
 limit_request_fields = 60
 limit_request_field_size = 8190
-
-
-def on_starting(_server: Any) -> None:
-    """A fresh folder in which the processes add up their metrics."""
-    folder = tempfile.mkdtemp(prefix="jhaas-metrics-")
-    os.environ[MULTIPROCESS] = folder
 
 
 def post_worker_init(_worker: Any) -> None:
@@ -69,8 +68,7 @@ def child_exit(_server: Any, worker: Any) -> None:
 
 def on_exit(_server: Any) -> None:
     """Nothing of ours is left behind."""
-    if folder := os.environ.get(MULTIPROCESS):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(os.environ[MULTIPROCESS], ignore_errors=True)
 
 
 def application() -> Flask:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-"""Set by `portal.gunicorn`: the folder in which web processes add up their counts."""
+"""Set by `portal.gunicorn` where there are several processes."""
 
 _own = CollectorRegistry()
 _requests = Counter("jhaas_requests", "Requests answered.", ("method", "route", "status"), registry=_own)
