@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -88,6 +90,7 @@ def set_up(app: Flask, settings: PortalSettings) -> None:
         exists=lambda endpoint: endpoint in current_app.view_functions,
     )
     app.context_processor(lambda: _frame(settings))
+    _name_versions(app)
 
 
 def icon(name: str, css: str = "") -> Markup:
@@ -106,6 +109,19 @@ def here(**changes: Any) -> str:
         **{key: value for key, value in query.items() if value is not None},
     }
     return url_for(request.endpoint or "static", **arguments)
+
+
+def _name_versions(app: Flask) -> None:
+    """Addresses of static files change with their content, so that no browser shows new pages with an old design."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(app.static_folder or "").rglob("*.*")):
+        digest.update(path.read_bytes())
+    name = digest.hexdigest()[:12]
+
+    @app.url_defaults
+    def add(endpoint: str, values: dict[str, Any]) -> None:
+        if endpoint == "static":
+            values.setdefault("v", name)
 
 
 def _frame(settings: PortalSettings) -> dict[str, Any]:

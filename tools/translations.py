@@ -29,9 +29,13 @@ KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "lazy_gettext": None,
     "ngettext": (1, 2),
     "step": None,
-    **dict.fromkeys(("OperationFailed", "HubFailed", "NotebookFailed", "ServerFailed", "ObjectStoreFailed")),
 }
-"""Functions whose first argument (or both, for `ngettext`) is a text; failures have one where it is a whole sentence."""
+"""Functions whose first argument (or both, for `ngettext`) is a text."""
+FAILURES: dict[str, tuple[int, ...] | None] = dict.fromkeys(
+    ("OperationFailed", "HubFailed", "NotebookFailed", "ServerFailed", "ObjectStoreFailed")
+)
+"""Failures that people read: translated where they are whole sentences with nothing to fill in."""
+_WHOLE = re.compile(r"[A-Z].*\.", re.DOTALL)
 
 _TEMPLATES = {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}
 _NOT_KEPT = ('"POT-Creation', '"PO-Revision', '"Report-Msgid', '"Last-Translator', '"Language-Team', '"Generated-By')
@@ -97,16 +101,22 @@ def _add(catalogue: Catalog, path: Path, texts: Iterable[str | tuple[str, str]])
 
 def _python(path: Path) -> Iterator[str | tuple[str, str]]:
     with path.open("rb") as file:
-        yield from _found(file, "python", {})
+        yield from _found(file, "python", KEYWORDS)
+        file.seek(0)
+        yield from (
+            text for text in _found(file, "python", FAILURES) if isinstance(text, str) and _WHOLE.fullmatch(text)
+        )
 
 
 def _template(path: Path) -> Iterator[str | tuple[str, str]]:
     with path.open("rb") as file:
-        yield from _found(file, "jinja2", _TEMPLATES)
+        yield from _found(file, "jinja2", KEYWORDS, _TEMPLATES)
 
 
-def _found(file: BinaryIO, method: str, options: dict[str, str]) -> Iterator[str | tuple[str, str]]:
-    for _line, text, _comments, _context in extract(method, file, KEYWORDS, options=options):
+def _found(
+    file: BinaryIO, method: str, keywords: dict[str, tuple[int, ...] | None], options: dict[str, str] | None = None
+) -> Iterator[str | tuple[str, str]]:
+    for _line, text, _comments, _context in extract(method, file, keywords, options=options):
         if isinstance(text, str):
             yield text
         elif len(text) >= 2:

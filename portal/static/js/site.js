@@ -1,5 +1,4 @@
 // Small comforts of every page. Everything works without them.
-import { setUpCopying } from "./copy.js";
 
 const toggle = document.querySelector(".nav-toggle");
 const navigation = document.querySelector(".site-nav");
@@ -47,4 +46,14 @@ window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
 
-setUpCopying();
+// A text that stands beside its button is copied by it, where the browser lets us.
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  if (!navigator.clipboard) continue;
+  button.hidden = false;
+  const label = button.textContent;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = button.dataset.copied;
+    window.setTimeout(() => (button.textContent = label), 2000);
+  });
+}
