@@ -59,9 +59,12 @@ FITS: dict[Status, frozenset[Kind]] = {
 OF_A_CLOSING = frozenset({Kind.CLOSE, Kind.ARCHIVE, Kind.DESTROY})
 """Kinds that belong to one closing of the course."""
 
-COUNTED = frozenset({Kind.DEPLOY, Kind.UPDATE, Kind.DESTROY, Kind.REFRESH})
-"""Kinds that weigh on a target: no more than its `parallel_operations` run at once. Checks, closings and archives are
-not among them, or an archive of a hundred homes would keep other courses from starting."""
+ENGINE = frozenset({Kind.DEPLOY, Kind.UPDATE, Kind.DESTROY, Kind.REFRESH})
+"""Kinds that weigh on a target: no more than its `parallel_operations` run at once."""
+
+COPYING = frozenset({Kind.ARCHIVE, Kind.PURGE})
+"""Kinds that may take hours: as many again, so that homes that are copied keep no course from starting. Checks and
+closings are quick, and are not counted."""
 
 DEADLINE: dict[Kind, timedelta] = {
     Kind.DEPLOY: timedelta(minutes=45),

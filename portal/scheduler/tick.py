@@ -19,7 +19,7 @@ from portal.db import Sessions, transaction
 from portal.lifecycle import Status
 from portal.models import Attempt, Course, Holiday, Operation, SiteState
 from portal.operations.facts import Settled
-from portal.operations.kinds import COUNTED, TIME_TO_STOP
+from portal.operations.kinds import COPYING, ENGINE, TIME_TO_STOP
 from portal.operations.outcomes import declare_lost
 from portal.planning import Site
 from portal.scheduler.due import POSTPONED, due_courses, look_at, set_due
@@ -142,38 +142,44 @@ def _declare_lost(make: Sessions, clock: SiteClock, settings: PortalSettings) ->
     return count
 
 
+_LANE = "CASE WHEN o.kind = ANY(:engine) THEN 'engine' WHEN o.kind = ANY(:copying) THEN 'copying' ELSE 'free' END"
+
 _WAITING = text(
-    """
+    f"""
     WITH live AS (
-        SELECT c.target_name, count(*) AS n
+        SELECT c.target_name, {_LANE} AS lane, count(*) AS n
         FROM attempts a JOIN operations o ON o.id = a.operation_id JOIN courses c ON c.id = o.course_id
-        WHERE a.result IS NULL AND o.kind = ANY(:counted)
-        GROUP BY c.target_name
+        WHERE a.result IS NULL
+        GROUP BY c.target_name, lane
     ), waiting AS (
-        SELECT o.id, o.course_id, o.not_before, o.number, c.target_name, o.kind = ANY(:counted) AS counted,
-            row_number() OVER (
-                PARTITION BY c.target_name, o.kind = ANY(:counted) ORDER BY o.kind = 'refresh', o.not_before, o.number
-            ) AS place
+        SELECT o.id, o.course_id, o.not_before, o.number, c.target_name, {_LANE} AS lane, o.kind
         FROM operations o JOIN courses c ON c.id = o.course_id
         WHERE o.status = 'waiting' AND o.not_before <= :now
             AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.operation_id = o.id AND a.result IS NULL)
+    ), placed AS (
+        SELECT *, row_number() OVER (
+            PARTITION BY target_name, lane ORDER BY kind = 'refresh', not_before, number
+        ) AS place FROM waiting
     )
     SELECT w.id, w.course_id
-    FROM waiting w JOIN targets t ON t.name = w.target_name LEFT JOIN live l ON l.target_name = w.target_name
-    WHERE NOT w.counted OR w.place <= t.parallel_operations - coalesce(l.n, 0)
+    FROM placed w JOIN targets t ON t.name = w.target_name
+        LEFT JOIN live l ON l.target_name = w.target_name AND l.lane = w.lane
+    WHERE w.lane = 'free' OR w.place <= t.parallel_operations - coalesce(l.n, 0)
     ORDER BY w.not_before, w.number
     LIMIT :batch
-    """
+    """  # noqa: S608 - both parts are ours
 )
-"""Operations whose time has come and that nobody works on, as many as each target may have at once. What compares
-stacks only waits until nothing else does."""
+"""Operations whose time has come and that nobody works on, as many of each lane as each target may have at once. What
+compares stacks only waits until nothing else does."""
 
 
 def _hand_out(make: Sessions, clock: SiteClock) -> int:
     """Give each operation that waits for a worker its next attempt, and put that into the queue."""
     now = clock.now()
     with transaction(make) as session:
-        found = session.execute(_WAITING, {"counted": sorted(COUNTED), "now": now, "batch": BATCH}).all()
+        found = session.execute(
+            _WAITING, {"engine": sorted(ENGINE), "copying": sorted(COPYING), "now": now, "batch": BATCH}
+        ).all()
     count = 0
     for operation_id, course_id in found:
         with transaction(make) as session:

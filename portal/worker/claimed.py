@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,9 +24,11 @@ from portal.models import Course, TargetRecord
 from portal.operations.attempts import Claim, guard
 from portal.operations.events import EventWriter
 from portal.operations.leases import AttemptLeases, engine_id
-from portal.sealing import Sealer
+from portal.sealing import Sealer, Unsealable
 from portal.worker.keeper import Keeper
 from portal.worker.run import Hub
+
+log = logging.getLogger(__name__)
 
 
 class ClaimedRun:
@@ -112,4 +115,9 @@ def patiently(deed: Callable[[], None], seconds: float = 600, sleep: Callable[[f
 def _hub(course: Course, sealer: Sealer) -> Hub | None:
     if course.hub_url is None or course.api_url is None or course.api_token is None:
         return None
-    return Hub(course.hub_url, course.api_url, sealer.open(course.api_token))
+    try:
+        return Hub(course.hub_url, course.api_url, sealer.open(course.api_token))
+    except Unsealable:
+        # a deploy makes a new token; what needs the old one says that there is no hub to speak with
+        log.warning("the token of course %s cannot be opened: was JHAAS_SECRET_KEY changed?", course.id)
+        return None

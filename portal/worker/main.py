@@ -28,7 +28,8 @@ from portal.worker.stacks import RealPlace
 log = logging.getLogger(__name__)
 
 PLACES = 4
-"""Attempts that one worker carries out at once."""
+"""Attempts that one worker carries out at once: of a target with the usual two at a time, two that copy homes for hours
+and two that set up courses meanwhile."""
 
 PATIENCE = 10.0
 """Seconds for which a worker that is asked to end lets its work go on."""

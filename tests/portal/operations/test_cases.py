@@ -572,6 +572,33 @@ def test_a_target_works_on_no_more_courses_at_once_than_it_can(stage: Stage) -> 
     assert kinds == ["check", "check", "check", "deploy", "deploy"], "checks do not keep others from being deployed"
 
 
+def test_homes_that_are_copied_for_hours_keep_no_course_from_starting(stage: Stage) -> None:
+    with transaction(stage.sessions) as session:
+        make_target(session, parallel_operations=2)
+    for _ in range(4):
+        stage.course(status=Status.CLOSED)
+    for _ in range(4):
+        stage.course(status=Status.APPROVED)
+    stage.clock.move(days=7)
+    stage.tick(2)
+    with stage.sessions() as session:
+        kinds = list(
+            session.scalars(
+                select(Operation.kind).join(Attempt).where(Attempt.result.is_(None)).order_by(Operation.kind)
+            )
+        )
+    assert kinds == ["archive", "archive", "deploy", "deploy"]
+
+
+def test_a_token_that_cannot_be_opened_any_more_is_made_anew_by_a_deploy(stage: Stage) -> None:
+    course_id = stage.course(
+        status=Status.DEPLOYING, hub_url="https://x/", api_url="https://x/", api_token=b"other key"
+    )
+    stage.clock.set(stage.look(course_id).first_day)
+    stage.settle()
+    assert stage.status(course_id) == Status.ACTIVE
+
+
 def test_a_course_that_cannot_be_looked_at_does_not_keep_others_from_it(stage: Stage, caplog: object) -> None:
     from portal.scheduler.tick import tick
 
