@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections import Counter
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +18,8 @@ from course_stack.sizes import Demand
 from portal.lifecycle import HOLDS_COMPUTE, HOLDS_STORAGE, Status
 
 Figures = Mapping[str, int]
+Steps = Mapping[dt.date, Figures]
+"""Days in order → figures from that day on."""
 MEMORY, CPU, STORAGE = "memory_mib", "cpu_millicores", "storage_mib"
 """Figures that every target has; beside them stand the kinds of GPU (`nvidia.com/gpu`)."""
 
@@ -124,26 +126,37 @@ def _hold(figures: Figures, first: dt.date, last: dt.date | None, today: dt.date
     return Hold(figures, min(first, last or first), None if overdue else last)
 
 
-def use(held: Iterable[Hold], first: dt.date, last: dt.date) -> dict[dt.date, Counter[str]]:
+def use(held: Iterable[Hold], first: dt.date, last: dt.date) -> Steps:
     """The use of a target from `first` to `last` as steps: each day on which it changes → figures from that day on.
 
-    The first step is `first` itself. Grows with the number of holds, not of days.
+    In order of days; the first step is `first` itself. Grows with the number of holds, not of days.
     """
-    changes: dict[dt.date, Counter[str]] = {first: Counter()}
+    changes: dict[dt.date, dict[str, int]] = {first: {}}
+
+    def change(day: dt.date, figures: Figures, sign: int) -> None:
+        there = changes.setdefault(day, {})
+        for name, amount in figures.items():
+            there[name] = there.get(name, 0) + sign * amount
+
     for hold in held:
         begin = max(hold.first, first)
         if begin > last or (hold.last is not None and hold.last < begin):
             continue
-        changes.setdefault(begin, Counter()).update(hold.figures)
+        change(begin, hold.figures, 1)
         if hold.last is not None and hold.last < last:
-            changes.setdefault(hold.last + _DAY, Counter()).subtract(hold.figures)
-    steps: dict[dt.date, Counter[str]] = {}
-    now: Counter[str] = Counter()
+            change(hold.last + _DAY, hold.figures, -1)
+    steps: dict[dt.date, dict[str, int]] = {}
+    now: dict[str, int] = {}
     for day in sorted(changes):
-        now = now.copy()
-        now.update(changes[day])
+        now = {**now, **{name: now.get(name, 0) + amount for name, amount in changes[day].items()}}
         steps[day] = now
     return steps
+
+
+def horizon(every: Iterable[Hold], after: dt.date) -> dt.date:
+    """A day from which on nothing changes any more; not before `after`."""
+    ends = ((hold.last or hold.first) + _DAY for hold in every)
+    return max(itertools.chain([after], ends))
 
 
 def fits(capacity: Figures, held: Iterable[Hold], wanted: Sequence[Hold], replaced: Sequence[Hold] = ()) -> Fit:
@@ -155,21 +168,38 @@ def fits(capacity: Figures, held: Iterable[Hold], wanted: Sequence[Hold], replac
     """
     if not wanted:
         return Fit(())
-    others = list(held)
+    everything = [*held, *replaced]
     first = min(hold.first for hold in wanted)
-    last = _horizon([*others, *wanted, *replaced])
-    lines = [use(each, first, last) for each in (others, wanted, replaced)]
-    now: list[Counter[str]] = [Counter(), Counter(), Counter()]
+    return fits_within(capacity, use(everything, first, horizon([*everything, *wanted], first)), wanted, replaced)
+
+
+def fits_within(capacity: Figures, used: Steps, wanted: Sequence[Hold], replaced: Sequence[Hold] = ()) -> Fit:
+    """As `fits`, where `used` are the steps of all that is held, `replaced` included: made once, asked often.
+
+    `used` begins with the first day of `wanted`, or before, and lasts for ever with its last step.
+    """
+    if not wanted:
+        return Fit(())
+    first = min(hold.first for hold in wanted)
+    if any(hold.last is None for hold in wanted):
+        last = max(horizon([*wanted, *replaced], first), *used)
+    else:
+        last = max(hold.last or hold.first for hold in wanted)
+    days = list(used)
+    begin, end = bisect_right(days, first), bisect_right(days, last)
+    lines = [used, use(wanted, first, last), use(replaced, first, last)]
+    now: list[Figures] = [used[days[begin - 1]] if begin else {}, {}, {}]
     tightest: dict[str, FigureFit] = {}
-    for day in sorted(set().union(*lines)):
+    for day in sorted({*days[begin:end], *lines[1], *lines[2]}):
         now = [line.get(day, before) for line, before in zip(lines, now, strict=True)]
-        by_others, by_this, until_now = now
+        by_all, by_this, until_now = now
         for figure, amount in by_this.items():
             if amount <= 0:
                 continue
-            most = max(capacity.get(figure, 0), by_others[figure] + until_now[figure])
-            shortfall = max(0, by_others[figure] + amount - most)
-            one = FigureFit(figure, day, capacity.get(figure, 0), by_others[figure], amount, shortfall)
+            there, used_by_all = capacity.get(figure, 0), by_all.get(figure, 0)
+            by_others = used_by_all - until_now.get(figure, 0)
+            shortfall = max(0, by_others + amount - max(there, used_by_all))
+            one = FigureFit(figure, day, there, by_others, amount, shortfall)
             if figure not in tightest or _tightness(one) > _tightness(tightest[figure]):
                 tightest[figure] = one
     return Fit(tuple(tightest[figure] for figure in _ordered(tightest)))
@@ -184,11 +214,6 @@ def peak(steps: Mapping[dt.date, Figures], figure: str) -> tuple[int, dt.date]:
 
 def _tightness(one: FigureFit) -> tuple[int, int]:
     return one.shortfall, one.wanted - one.free
-
-
-def _horizon(every: Iterable[Hold]) -> dt.date:
-    """A day after which nothing changes any more."""
-    return max(itertools.chain.from_iterable((hold.first, hold.last or hold.first) for hold in every)) + _DAY
 
 
 def _ordered(figures: Iterable[str]) -> list[str]:

@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session, joinedload
 
 from portal.actor import Actor
 from portal.lifecycle import SLUG_IS_FREE, Status
-from portal.models import ChangeRequest, Course, Lead, Participation, Revision, User
+from portal.models import ChangeRequest, Course, Lead, Participation, Revision, TargetRecord, User
 
 PAGE = 50
+QUEUE = 25
+"""Of requests that wait: each of them is measured against what is held."""
 _Item = TypeVar("_Item")
 _Key = TypeVar("_Key")
 
@@ -73,6 +75,7 @@ class Waiting:
     spec: str
     """As `room.demand_of` takes it."""
     leads: int
+    target: TargetRecord
 
 
 def mine(session: Session, actor: Actor, *, over: bool = False, before: str | None = None) -> Page[Card]:
@@ -152,17 +155,18 @@ def waiting(session: Session, after: str | None = None) -> Page[Waiting]:
     """Requests that wait for a decision, the oldest first."""
     leads = select(func.count()).where(Lead.course_id == Course.id).scalar_subquery()
     query = (
-        select(Course, cast(Revision.spec, Text), leads)
+        select(Course, cast(Revision.spec, Text), leads, TargetRecord)
+        .join(TargetRecord, TargetRecord.name == Course.target_name)
         .join(Revision, (Revision.course_id == Course.id) & (Revision.number == Course.approved_revision))
         .options(joinedload(Course.requested_by))
         .where(Course.status == Status.REQUESTED)
         .order_by(Course.requested_at, Course.id)
-        .limit(PAGE + 1)
+        .limit(QUEUE + 1)
     )
     if cursor := _cursor(after, _instant):
         query = query.where(tuple_(Course.requested_at, Course.id) > cursor)
     found = [Waiting(*row) for row in session.execute(query)]
-    return _page(found, lambda one: f"{one.course.requested_at.isoformat()}~{one.course.id}")
+    return _page(found, lambda one: f"{one.course.requested_at.isoformat()}~{one.course.id}", QUEUE)
 
 
 def open_changes(session: Session) -> list[ChangeRequest]:
@@ -200,8 +204,9 @@ def without_lead(session: Session) -> list[Course]:
     return list(session.scalars(query))
 
 
-def _page(found: Sequence[_Item], cursor: Callable[[_Item], str]) -> Page[_Item]:
-    return Page(found[:PAGE], cursor(found[PAGE - 1]) if len(found) > PAGE else None)
+def _page(found: Sequence[_Item], cursor: Callable[[_Item], str], length: int | None = None) -> Page[_Item]:
+    most = length or PAGE
+    return Page(found[:most], cursor(found[most - 1]) if len(found) > most else None)
 
 
 def _cursor(text: str | None, first: Callable[[str], _Key]) -> tuple[_Key, uuid.UUID] | None:

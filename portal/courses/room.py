@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Text, cast, func, select
+from sqlalchemy import Row, Select, Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from course_stack.sizes import Demand, demand
 from course_stack.spec import CourseSpec
-from portal.capacity import CPU, MEMORY, STORAGE, Figures, Fit, Hold, Stay, fits, holds
+from portal.capacity import CPU, MEMORY, STORAGE, Figures, Fit, Hold, Stay, Steps, fits_within, holds, horizon, use
 from portal.clock import SiteClock
 from portal.config import PortalSettings
 from portal.courses.problems import Refused
@@ -60,6 +60,8 @@ class Occupancy:
     holidays: frozenset[dt.date]
     today: dt.date
     settings: PortalSettings
+    used: Steps
+    """All that is held, from today on."""
 
     def fit(self, spec: CourseSpec, *, course: uuid.UUID | None = None, status: Status = Status.APPROVED) -> Fit:
         """Whether a spec has room from today on, as a course of that status.
@@ -85,8 +87,7 @@ class Occupancy:
         own = next((one for one in self.held if one.id == course), None)
         wanted = self.wanted(needed, first_day, last_day, is_deployed=own is not None and own.status in HAS_STACK,
                              status=status)  # fmt: skip
-        others = [hold for one in self.held if one is not own for hold in one.holds]
-        return fits(self.capacity, others, wanted, from_day(own.holds, self.today) if own else ())
+        return fits_within(self.capacity, self.used, wanted, from_day(own.holds, self.today) if own else ())
 
     def wanted(
         self,
@@ -124,35 +125,23 @@ def deploy_day(first_day: dt.date, settings: PortalSettings, holidays: Collectio
 
 def occupancy(session: Session, clock: SiteClock, settings: PortalSettings, target: TargetRecord) -> Occupancy:
     """Everything that is held of a target from today on; two statements, however many courses there are."""
+    return occupancies(session, clock, settings, [target])[target.name]
+
+
+def occupancies(
+    session: Session, clock: SiteClock, settings: PortalSettings, targets: Sequence[TargetRecord]
+) -> dict[str, Occupancy]:
+    """The same for several targets, by name: also two statements."""
     holidays = frozenset(session.scalars(select(Holiday.day)))
-    leads = select(func.count()).where(Lead.course_id == Course.id).scalar_subquery()
-    former = (
-        select(func.count())
-        .where(Participation.course_id == Course.id, Participation.status.in_(FORMER))
-        .scalar_subquery()
-    )
-    query = (
-        select(
-            Course.id,
-            Course.slug,
-            Course.title,
-            Course.status,
-            Course.first_day,
-            Course.last_day,
-            Course.ended_early_at,
-            Course.closed_at,
-            cast(Revision.spec, Text).label("spec"),
-            leads.label("leads"),
-            former.label("former"),
-        )
-        .join(Revision, (Revision.course_id == Course.id) & (Revision.number == Course.approved_revision))
-        .where(Course.target_name == target.name, Course.status.in_(HOLDS_STORAGE))
-        .order_by(Course.first_day, Course.title, Course.id)
-    )
-    found = []
-    for row in session.execute(query):
+    today = clock.today()
+    held: dict[str, list[Held]] = {target.name: [] for target in targets}
+    deploy_days: dict[dt.date, dt.date] = {}  # courses of a term begin on few days
+    for row in session.execute(_holding(list(held))):
+        if row.first_day not in deploy_days:
+            deploy_days[row.first_day] = deploy_day(row.first_day, settings, holidays)
         needed = demand_of(row.spec, row.leads, row.former)
-        found.append(
+        stay = _stay(row, clock, deploy_days[row.first_day], today)
+        held[row.target_name].append(
             Held(
                 id=row.id,
                 slug=row.slug,
@@ -162,15 +151,46 @@ def occupancy(session: Session, clock: SiteClock, settings: PortalSettings, targ
                 last_day=row.last_day,
                 former=row.former,
                 demand=needed,
-                holds=holds(
-                    _stay(row, clock, settings, holidays),
-                    needed,
-                    grace_days=settings.grace_days,
-                    today=clock.today(),
-                ),
+                holds=holds(stay, needed, grace_days=settings.grace_days, today=today),
             )
         )
-    return Occupancy(target.name, capacity_of(target), tuple(found), holidays, clock.today(), settings)
+    return {target.name: _occupancy(target, held[target.name], holidays, today, settings) for target in targets}
+
+
+def _holding(targets: list[str]) -> Select[*tuple[Any, ...]]:
+    leads = select(func.count()).where(Lead.course_id == Course.id).scalar_subquery()
+    former = (
+        select(func.count())
+        .where(Participation.course_id == Course.id, Participation.status.in_(FORMER))
+        .scalar_subquery()
+    )
+    return (
+        select(
+            Course.id,
+            Course.slug,
+            Course.title,
+            Course.status,
+            Course.target_name,
+            Course.first_day,
+            Course.last_day,
+            Course.ended_early_at,
+            Course.closed_at,
+            cast(Revision.spec, Text).label("spec"),
+            leads.label("leads"),
+            former.label("former"),
+        )
+        .join(Revision, (Revision.course_id == Course.id) & (Revision.number == Course.approved_revision))
+        .where(Course.target_name.in_(targets), Course.status.in_(HOLDS_STORAGE))
+        .order_by(Course.first_day, Course.title, Course.id)
+    )
+
+
+def _occupancy(
+    target: TargetRecord, held: list[Held], holidays: frozenset[dt.date], today: dt.date, settings: PortalSettings
+) -> Occupancy:
+    every = [hold for one in held for hold in one.holds]
+    used = use(every, today, horizon(every, today))
+    return Occupancy(target.name, capacity_of(target), tuple(held), holidays, today, settings, used)
 
 
 def fit(
@@ -229,12 +249,8 @@ def from_day(every: Sequence[Hold], day: dt.date) -> tuple[Hold, ...]:
     return tuple(replace(hold, first=max(hold.first, day)) for hold in every if hold.last is None or hold.last >= day)
 
 
-def _stay(course: Row[Any], clock: SiteClock, settings: PortalSettings, holidays: Collection[dt.date]) -> Stay:
-    begin = deploy_day(course.first_day, settings, holidays)
-    if course.status is Status.APPROVED:
-        begin = max(begin, min(clock.today(), course.last_day))
-    else:
-        begin = min(begin, clock.today())
+def _stay(course: Row[Any], clock: SiteClock, begin: dt.date, today: dt.date) -> Stay:
+    begin = max(begin, min(today, course.last_day)) if course.status is Status.APPROVED else min(begin, today)
     last_day = course.last_day
     if course.ended_early_at is not None:
         last_day = min(last_day, clock.day_of(course.ended_early_at))

@@ -27,6 +27,7 @@ class Course(Base):
         Index("uq_courses_slug_in_use", "slug", unique=True, postgresql_where=text(f"status NOT IN ({_FREE})")),
         Index("ix_courses_due", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
         Index(None, "status", "first_day"),
+        Index(None, "requested_at", "id"),
         Index("ix_courses_let_in", "people_access", postgresql_where=text("people_access <> 'nobody'")),
         Index("ix_courses_target_period", "target_name", "first_day", "last_day"),
         CheckConstraint("first_day <= last_day", "period"),

@@ -18,6 +18,8 @@ from portal.pictures.calendar import Bar, Figure, Level, Picture, calendar_pictu
 from portal.show import COURSE, cores, gib
 from portal.show import number as shown_number
 
+MOST_BARS = 60
+
 
 def amount(figure: str, value: float) -> str:
     """An amount of a figure in words of the request's language."""
@@ -62,7 +64,8 @@ def picture(
     `wanted` is drawn on top of what is held: the course that is being decided on.
     """
     days = [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
-    bars = [_bar(held, url(held.id), last) for held in occupancy.held]
+    shown = _shown(occupancy, first, last)[:MOST_BARS]
+    bars = [_bar(held, url(held.id), last) for held in shown]
     held_steps = use((hold for one in occupancy.held for hold in one.holds), first, last)
     wanted_steps = use(wanted, first, last)
     figures = [
@@ -75,6 +78,23 @@ def picture(
         for figure, most in occupancy.capacity.items()
     ]
     return calendar_picture(days, [*bars, *wanted_bars], figures, occupancy.today)
+
+
+def hidden(occupancy: Occupancy, first: dt.date, last: dt.date) -> int:
+    """How many courses of these days have no bar: more than `MOST_BARS` nobody could read."""
+    return max(0, len(_shown(occupancy, first, last)) - MOST_BARS)
+
+
+def _shown(occupancy: Occupancy, first: dt.date, last: dt.date) -> list[Held]:
+    """The courses that hold something in these days; the largest first where there are more than can be drawn."""
+    found = [
+        held
+        for held in occupancy.held
+        if any(hold.first <= last and (hold.last is None or hold.last >= first) for hold in held.holds)
+    ]
+    if len(found) > MOST_BARS:
+        found.sort(key=lambda held: (-held.demand.compute.guarantee.memory_mib, held.first_day))
+    return found
 
 
 def levels(

@@ -47,6 +47,7 @@ def show() -> str:
     return render_template(
         "courses/calendar.html",
         picture=pictures.picture(now, first, last, url=url),
+        hidden=pictures.hidden(now, first, last),
         targets=targets,
         target=target,
         zooms=_ZOOMS,

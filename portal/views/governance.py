@@ -11,7 +11,6 @@ from flask import Blueprint, abort, flash, g, redirect, render_template, request
 from flask.blueprints import BlueprintSetupState
 from flask_babel import gettext as _
 from pydantic import ValidationError
-from sqlalchemy import select
 from werkzeug.wrappers import Response
 
 from course_stack.sizes import demand
@@ -50,22 +49,20 @@ def queue() -> str:
     """Everything that waits for a decision, the oldest first, with whether there is room for it."""
     parts = portal()
     page = lists.waiting(g.session, request.args.get("after"))
+    targets = list({one.target.name: one.target for one in page.items}.values())
+    now = room.occupancies(g.session, parts.clock, parts.settings, targets) if targets else {}
     found = {}
-    for target in g.session.scalars(select(TargetRecord)):
-        of_target = [one for one in page.items if one.course.target_name == target.name]
-        if of_target:
-            now = room.occupancy(g.session, parts.clock, parts.settings, target)
-            for one in of_target:
-                needed = room.demand_of(one.spec, one.leads)
-                course = one.course
-                found[course.id] = (needed, now.fit_demand(needed, course.first_day, course.last_day))
+    for one in page.items:
+        needed = room.demand_of(one.spec, one.leads)
+        course = one.course
+        fit = now[one.target.name].fit_demand(needed, course.first_day, course.last_day)
+        found[course.id] = (needed, fit)
     return render_template(
         "governance/queue.html",
         page=page,
         found=found,
         size=pictures.size,
         changes=lists.open_changes(g.session) if not request.args.get("after") else [],
-        without_lead=lists.without_lead(g.session) if not request.args.get("after") else [],
         today=parts.clock.today(),
     )
 
@@ -77,6 +74,7 @@ def courses() -> str:
     return render_template(
         "governance/courses.html",
         page=lists.everything(g.session, status=status, search=search, before=request.args.get("before")),
+        without_lead=lists.without_lead(g.session) if not request.args else [],
         statuses=[(one, translate(COURSE[one].text)) for one in Status],
         status=status,
         search=search,

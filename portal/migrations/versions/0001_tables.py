@@ -157,6 +157,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("people_access <> 'nobody'"),
     )
     op.create_index(op.f("ix_courses_slug"), "courses", ["slug"], unique=False)
+    op.create_index(op.f("ix_courses_requested_at_id"), "courses", ["requested_at", "id"], unique=False)
     op.create_index(op.f("ix_courses_status_first_day"), "courses", ["status", "first_day"], unique=False)
     op.create_index("ix_courses_target_period", "courses", ["target_name", "first_day", "last_day"], unique=False)
     op.create_index(
