@@ -18,6 +18,7 @@ from portal.archives.store import ArchiveStore
 from portal.archives.walk import HomeUnreadable
 from portal.groups.reconcile import connected
 from portal.hub_api import Patience
+from portal.texts import N_
 from portal.worker.closing import Connect, end_everything
 from portal.worker.run import Run
 
@@ -64,7 +65,7 @@ def _archive_all(run: Run, *, final: bool) -> dict[str, Any]:
     done: list[ArchiveFacts] = []
     for number, (home, subject) in enumerate(todo, 1):
         run.check()
-        run.step("Archiving home %(number)s of %(total)s: %(home)s", number=number, total=len(todo), home=home)
+        run.step(N_("Archiving home %(number)s of %(total)s: %(home)s"), number=number, total=len(todo), home=home)
         try:
             if home not in found:
                 raise HomeUnreadable("The home is no longer in the storage.")

@@ -18,6 +18,7 @@ from portal.archives import records
 from portal.archives.storage import HomeStorage, storage_of
 from portal.hub_api import HubApi, Patience
 from portal.reach import reach
+from portal.texts import N_
 from portal.worker.notebook import NotebookFailed, NotebookServer
 from portal.worker.run import AttemptLost, Hub, Run
 
@@ -40,7 +41,7 @@ def check(run: Run, *, patience: Patience | None = None) -> dict[str, Any]:
         raise HubFailed("The course has no hub that could be checked.")
     began = time.monotonic()
     storage = storage_of(run.target, run.slug)
-    run.step("Asking at the hub's public address")
+    run.step(N_("Asking at the hub's public address"))
     _until_public(run.hub, run.check)
     with HubApi(run.hub, patience=patience, between=run.check) as api:
         _remove(api, storage)
@@ -53,7 +54,7 @@ def check(run: Run, *, patience: Patience | None = None) -> dict[str, Any]:
             with suppress(OperationFailed), HubApi(run.hub, patience=_AFTER_A_FAILURE) as ending:
                 _remove(ending, storage)
             raise
-        run.step("Removing the user, the server and the home of the check")
+        run.step(N_("Removing the user, the server and the home of the check"))
         _remove(api, storage)
     with run.transaction() as session:
         course, now = run.course(session), run.clock.now()
@@ -63,7 +64,7 @@ def check(run: Run, *, patience: Patience | None = None) -> dict[str, Any]:
 
 
 def _run_notebook(run: Run, hub: Hub, api: HubApi) -> dict[str, Any]:
-    run.step("Starting a notebook server")
+    run.step(N_("Starting a notebook server"))
     api.make_user(CHECK_USER)
     api.start(CHECK_USER)
     token = api.make_token(CHECK_USER, _TOKEN_SECONDS)
@@ -71,10 +72,10 @@ def _run_notebook(run: Run, hub: Hub, api: HubApi) -> dict[str, Any]:
         urljoin(hub.url, f"user/{CHECK_USER}/"), token, seconds=NOTEBOOK_SECONDS, between=run.check
     ) as server:
         server.wait_until_reached()
-        run.step("Opening the start page %(page)s", page=run.spec.default_url)
+        run.step(N_("Opening the start page %(page)s"), page=run.spec.default_url)
         server.open_page(run.spec.default_url)
         cells = _cells()
-        run.step("Running a notebook")
+        run.step(N_("Running a notebook"))
         server.write(NOTEBOOK, _notebook([code for code, _ in cells]))
         name = server.python_kernel()
         with server.kernel(NOTEBOOK, name) as kernel:

@@ -15,12 +15,14 @@ from typing import Any
 from automation.events import Warned
 from automation.failures import HubFailed, IdentityProviderFailed, OperationFailed
 from course_stack.identity import IdentityError, IdentityProvider
+from course_stack.local.hub_config import CHECK_USER
 from course_stack.names import CourseNames
 from course_stack.target import Target
 from portal.archives import records
 from portal.archives.storage import HomeStorage, Owner, storage_of
 from portal.groups.reconcile import connected, nobody_is_at
 from portal.hub_api import HubApi, HubUnreachable, Patience
+from portal.texts import N_
 from portal.worker.run import Run
 
 Connect = Callable[[Target], AbstractContextManager[IdentityProvider]]
@@ -43,7 +45,8 @@ def close(run: Run, *, patience: Patience | None = None, connect: Connect = conn
     patience = patience or Patience()
     leads = frozenset(run.spec.leads)
     storage = storage_of(run.target, run.slug)
-    run.step("Participants are let in no more")
+    _refuse_lost_homes(run, storage, patience)
+    run.step(N_("Participants are let in no more"))
     _let_in_only(run, leads, patience, connect)
     ended = _end_servers(run, storage, leads, patience)
     storage.remove_check_home()
@@ -63,7 +66,7 @@ def end_everything(run: Run, *, patience: Patience | None = None, connect: Conne
     """
     patience = patience or Patience()
     storage = storage_of(run.target, run.slug)
-    run.step("Nobody is let in any more")
+    run.step(N_("Nobody is let in any more"))
     _let_in_only(run, frozenset(), patience, connect)
     were_in_use = storage.in_use()
     ended = _end_servers(run, storage, frozenset(), patience)
@@ -117,7 +120,7 @@ def _end_servers(run: Run, storage: HomeStorage, staying: frozenset[str], patien
                 people = frozenset(user.name for user in leaving)
                 running = [user.name for user in leaving if user.servers]
                 if running:
-                    run.step("Stopping servers: %(count)s", count=len(running))
+                    run.step(N_("Stopping servers: %(count)s"), count=len(running))
                 stopped = len(running)
                 _refuse_troubles(api.stop_all(running))
                 for name in sorted(people):
@@ -126,11 +129,29 @@ def _end_servers(run: Run, storage: HomeStorage, staying: frozenset[str], patien
     except HubUnreachable as error:
         run.tell(Warned(f"{error} Servers are ended without it."))
     if forgotten := storage.in_use() - _homes_of(storage.homes(), staying):
-        run.step("Ending servers that the hub did not end: %(count)s", count=len(forgotten))
+        run.step(N_("Ending servers that the hub did not end: %(count)s"), count=len(forgotten))
         storage.end_use(forgotten)
     if left := storage.in_use() - _homes_of(storage.homes(), staying):
         raise HubFailed(f"{len(left)} servers still run, among them that of {min(left)}: see the hub's log.")
     return Ended(stopped + len(forgotten), people)
+
+
+def _refuse_lost_homes(run: Run, storage: HomeStorage, patience: Patience) -> None:
+    """A storage that is not there would look like a course in which nobody did anything: whoever works has a home.
+    Looked at before anything is ended, so that the next try finds the same."""
+    if run.hub is None:
+        return
+    try:
+        with HubApi(run.hub, patience=patience, between=run.check) as api:
+            working = {user.name for user in api.running() if any(server.ready for server in user.servers)}
+    except HubUnreachable:
+        return
+    owners = {owner.subject.casefold() for owner in storage.homes().values() if owner is not None} | {CHECK_USER}
+    if without := [name for name in sorted(working) if name.casefold() not in owners]:
+        raise OperationFailed(
+            f"The storage has no home of {len(without)} people whose servers run, among them {without[0]}: is the disk "
+            "of the homes there?"
+        )
 
 
 def _refuse_troubles(report: Mapping[str, str | None]) -> None:

@@ -15,6 +15,7 @@ from portal.models import Course
 from portal.operations.kinds import FITS, Kind
 from portal.texts import N_
 from portal.worker.claimed import ClaimedRun
+from portal.worker.homes import note_homes
 from portal.worker.stacks import Output, Place, PlaceOf, Stacks
 
 Work = Callable[[ClaimedRun], dict[str, Any]]
@@ -67,6 +68,7 @@ class EngineWork:
         """Look at what differs from the last deployment; nothing is changed. Who is in a group is not looked at: that
         is kept in step by others (`portal.groups`)."""
         _, stacks = self._begin(run)
+        note_homes(run)
         run.step(N_("Comparing what is there with what was deployed"))
         try:
             found = stacks.refresh(run.slug, on_event=run.tell)

@@ -32,8 +32,10 @@ from portal.db import Sessions, transaction
 from portal.lifecycle import Status
 from portal.models import Archive, AuditEntry, Course, Home, User
 from portal.worker import archiving, closing
+from portal.worker import homes as noting
 from portal.worker.archiving import archive, archive_leads
 from portal.worker.closing import close
+from portal.worker.homes import note_homes
 from tests.portal.clock import MovableClock
 from tests.portal.hubs.keepers import MemoryKeeper
 from tests.portal.makers import ISSUER, make_course, make_user
@@ -444,3 +446,30 @@ def test_whose_each_home_is_is_stored_once_and_kept(world: World) -> None:
 def test_a_target_without_a_data_folder_has_no_homes_to_read(world: World) -> None:
     with pytest.raises(StorageFailed, match="only this machine's homes can be read"):
         storage_of(world.run.target, "the-course")
+
+
+def test_homes_are_noted_while_the_course_runs_so_that_a_lost_disk_is_missed_at_its_end(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noting, "storage_of", lambda *_: world.storage)
+    assert note_homes(world.run) == 0  # not a storage that we can read
+    world.run.target = world.run.target.model_copy(update={"home": tmp_path})
+    assert note_homes(world.run) == 3
+    assert note_homes(world.run) == 0
+    world.storage.owners.clear()
+    world.close()
+    with pytest.raises(OperationFailed, match=r"3 of 3 homes could not be archived, .* no longer in the storage"):
+        archive(world.run)
+    assert world.missing() == ["anna", "ben", "lena"]
+
+
+def test_a_storage_that_fails_stops_no_look_at_the_hub(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> Homes:
+        raise StorageFailed("The homes cannot be read: Input/output error.")
+
+    monkeypatch.setattr(noting, "storage_of", failing)
+    world.run.target = world.run.target.model_copy(update={"home": tmp_path})
+    assert note_homes(world.run) == 0
+    assert world.run.warnings == ["The homes cannot be read: Input/output error."]

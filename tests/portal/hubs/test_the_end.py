@@ -11,7 +11,7 @@ import pytest
 import zstandard
 from sqlalchemy import select
 
-from automation.failures import HubFailed
+from automation.failures import HubFailed, OperationFailed
 from course_stack.local import hub_process
 from course_stack.local.supervisor import Supervisor
 from portal.archives import records
@@ -233,7 +233,7 @@ def test_a_home_that_a_server_has_open_is_not_archived(course: DeployedCourse, r
     working(course, "student")
     with run.transaction() as session:
         run.course(session).status = Status.CLOSED
-    with pytest.raises(Exception, match="A server still has the home open"):
+    with pytest.raises(OperationFailed, match="A server still has the home open"):
         archive(run)
     assert not is_settled(run)
     with HubApi(hub_of(course), patience=QUICK) as api:
@@ -243,6 +243,22 @@ def test_a_home_that_a_server_has_open_is_not_archived(course: DeployedCourse, r
     assert is_settled(run)
     with run.transaction() as session:
         assert session.get_one(Course, run.course_id).closing == 1
+
+
+def test_a_storage_that_is_not_there_is_no_course_without_homes(course: DeployedCourse, run: FakeRun) -> None:
+    student = working(course, "student")
+    homes_folder = course.machine.layout.homes(run.slug)
+    away = homes_folder.with_name("away")
+    homes_folder.rename(away)
+    try:
+        for _ in range(2):  # the next try finds the same
+            with pytest.raises(OperationFailed, match="no home of 1 people whose servers run, among them student"):
+                close(run, patience=QUICK)
+    finally:
+        away.rename(homes_folder)
+    assert homes(run) == {}
+    close(run, patience=QUICK)
+    assert student.name in homes(run)
 
 
 def test_servers_that_do_not_stop_keep_the_course_from_closing(
