@@ -27,7 +27,9 @@ LONGEST_TEXT = 4000
 """Characters of one text; the log file has all of it."""
 
 MOST = 20_000
-"""Events of one attempt; what comes later is in the log file only."""
+"""Events of one attempt; of what comes later, lines of the engine are in the log file only."""
+
+_ALWAYS = frozenset({"step", "warning", "finished"})
 
 
 def content_of(event: Event) -> dict[str, Any]:
@@ -51,10 +53,10 @@ def store(session: Session, mine: Claim, events: list[tuple[str, dict[str, Any]]
         select(func.coalesce(func.max(AttemptEvent.n), 0)).where(AttemptEvent.attempt_id == mine.attempt_id)
     )
     assert last is not None
+    kept = [one for i, one in enumerate(events, last + 1) if i <= MOST or one[0] in _ALWAYS]
     if rows := [
-        {"attempt_id": mine.attempt_id, "n": last + i, "at": func.clock_timestamp(), "type": kind, "content": content}
-        for i, (kind, content) in enumerate(events, start=1)
-        if last + i <= MOST
+        {"attempt_id": mine.attempt_id, "n": n, "at": func.clock_timestamp(), "type": kind, "content": content}
+        for n, (kind, content) in enumerate(kept, last + 1)
     ]:
         session.execute(insert(AttemptEvent).values(rows))
         wake(session, mine.attempt_id)
@@ -74,7 +76,7 @@ class EventWriter:
     def __init__(self, sessions: Sessions, mine: Claim) -> None:
         self._sessions = sessions
         self._mine = mine
-        self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST)
+        self._waiting: deque[tuple[str, dict[str, Any]]] = deque()
         self._writing = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"events of attempt {mine.attempt_id}", daemon=True)
@@ -87,7 +89,8 @@ class EventWriter:
         """Raises `AttemptLost` once that is known."""
         if self.lost:
             raise AttemptLost
-        self._waiting.append((event.type, content_of(event)))
+        if len(self._waiting) < MOST or event.type in _ALWAYS:
+            self._waiting.append((event.type, content_of(event)))
 
     def step(self, sentence: str, **values: object) -> None:
         """Tell in one sentence what happens now; `values` fill its places, in whichever language it is read."""

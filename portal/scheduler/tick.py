@@ -23,12 +23,15 @@ from portal.operations.kinds import COPYING, ENGINE, TIME_TO_STOP
 from portal.operations.outcomes import declare_lost
 from portal.planning import Site
 from portal.scheduler.due import POSTPONED, due_courses, look_at, set_due
+from portal.texts import N_
 from portal.worker.queue import deliver, is_queued
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
 """Courses, attempts and operations of one tick; where there are more, the next tick follows at once."""
+
+LOST = N_("The worker has ended, or lost its connection, in the middle of the work.")
 
 REDELIVER = timedelta(seconds=30)
 """After how long an attempt that nobody claimed is looked for in the queue, and put there again if it is gone."""
@@ -136,8 +139,7 @@ def _declare_lost(make: Sessions, clock: SiteClock, settings: PortalSettings) ->
             )
             if attempt is None:
                 continue
-            reason = f"The worker {attempt.worker} has ended, or lost its connection, in the middle of the work."
-            declare_lost(session, clock, settings, course, operation, attempt, reason)
+            declare_lost(session, clock, settings, course, operation, attempt, LOST)
             count += 1
     return count
 

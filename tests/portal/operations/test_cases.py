@@ -654,6 +654,27 @@ def test_events_are_numbered_in_the_order_in_which_they_were_told(stage: Stage) 
     assert [n for n, _ in stage.events(mine.attempt_id)] == list(range(1, 201))
 
 
+def test_an_attempt_that_tells_too_much_keeps_its_steps_and_its_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from portal.operations import events as module
+
+    monkeypatch.setattr(module, "MOST", 5)
+    course_id = stage.course()
+    stage.clock.set(stage.look(course_id).first_day)
+    stage.tick()
+    _, mine, _ = stage.claim()
+    events = EventWriter(stage.sessions, mine)
+    for number in range(4):
+        events.tell(LogLine(f"line {number}"))
+    events.flush()
+    for number in range(4):
+        events.tell(LogLine(f"line {number}"))
+    events.step("Nearly there")
+    events.close()
+    assert stage.events(mine.attempt_id) == [(1, "log"), (2, "log"), (3, "log"), (4, "log"), (5, "log"), (6, "step")]
+
+
 def _operations(stage: Stage, course: Course) -> list[Operation]:
     with stage.sessions() as session:
         return list(
