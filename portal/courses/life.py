@@ -44,7 +44,8 @@ def lock_with_target(session: Session, course_id: object, *, version: int | None
     target = session.scalars(
         select(TargetRecord)
         .where(TargetRecord.name == name)
-        .with_for_update()
+        # not FOR UPDATE: whoever asks for a course there only refers to the row, and need not wait
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one()
     course = lock(session, course_id, version=version)

@@ -12,7 +12,7 @@ import pytest
 from portal.courses import life, room
 from portal.courses.decisions import approve, reject
 from portal.courses.problems import Invalid, Moved, Refused, Stale
-from portal.courses.requests import ask, withdraw
+from portal.courses.requests import ask, revise, withdraw
 from portal.courses.specs import spec_of
 from portal.db import transaction
 from portal.lifecycle import Status
@@ -188,6 +188,20 @@ def test_of_approving_and_withdrawing_at_once_one_wins_and_the_other_is_told(sit
     assert status is (Status.WITHDRAWN if isinstance(outcomes[0], Stale | Refused) else Status.APPROVED)
     deeds = len(site.audit("course.approve")) + len(site.audit("course.withdraw"))
     assert deeds == 1
+
+
+def test_of_approving_and_changing_the_request_at_once_one_wins_and_nobody_waits_for_ever(site: Site) -> None:
+    with transaction(site.sessions) as session:
+        make_target(session, "other")
+    course = requested(site)
+    wanted = site.wanted(seats=30, target="other")
+    outcomes = at_once(
+        lambda: approved(site, course),
+        lambda: site.do(revise, site.clock, site.actor("teacher"), course.id, wanted, version=course.version),
+    )
+    assert sum(isinstance(outcome, Stale | Refused) for outcome in outcomes) == 1
+    found = site.course(course)
+    assert (found.status, found.seats) in ((Status.APPROVED, 20), (Status.REQUESTED, 30))
 
 
 def test_a_withdrawn_course_gives_its_room_back(site: Site) -> None:

@@ -20,6 +20,7 @@ from portal.courses.specs import design_of, revision_of
 from portal.db import transaction
 from portal.lifecycle import Status
 from portal.models import CatalogueImage, ChangeRequest, Course, Participation, User
+from portal.operations.ask import ask as ask_operation
 from tests.portal.client import PortalClient
 from tests.portal.courses.conftest import Site
 from tests.portal.makers import make_course, make_image, make_target, make_user
@@ -242,6 +243,17 @@ def test_every_status_has_its_page(site: Site, visit: Any, status: Status, login
     assert course.title in answer.text
     assert visit("student").get(f"/courses/{course.id}").status_code == 200
     assert visit(login).get("/").status_code == 200
+
+
+def test_what_happens_now_stands_on_the_courses_page(site: Site, visit: Any) -> None:
+    course = made(site)
+    assert "Under way" not in visit("teacher").get(f"/courses/{course.id}").text
+    with transaction(site.sessions) as session:
+        ask_operation(session, site.clock, site.actor("gina"), session.get_one(Course, course.id), "update")
+    page = visit("teacher").get(f"/courses/{course.id}").text
+    assert "Under way" in page
+    assert "data-events=" in page
+    assert "Under way" not in visit("student").get(f"/courses/{course.id}").text
 
 
 def test_my_courses_come_in_pieces(site: Site, visit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
