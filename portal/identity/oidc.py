@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from portal.config import PortalSettings
@@ -24,10 +24,10 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 """Signatures by a key that the provider publishes. Never by our own secret, never none."""
 
 _TIMEOUT = 5.0
-"""Seconds for one call."""
+"""Seconds for an answer; to reach it at all takes 2 at most."""
 _FRESH = 600.0
 """Seconds for which the provider's description and keys are not asked for again."""
-_PAUSE = 5.0
+_PAUSE = 10.0
 """Seconds after a failure in which it is not called again, so that not every page waits for it."""
 _LEEWAY = 60
 """Seconds by which the two clocks may differ."""
@@ -174,13 +174,12 @@ class Provider:
             raise ProviderRefused("The logout token names nobody.")
         return Logout(session, subject)
 
-    def trouble(self) -> str | None:
-        """None where the provider answers; else one sentence."""
-        try:
-            self._description(fresh=True)
-        except ProviderUnreachable as error:
-            return str(error)
-        return None
+    @property
+    def state(self) -> Literal["ok", "away", "not asked yet"]:
+        """How the last call ended. Asks nothing: whoever probes this process must not wait for another."""
+        if self._failed_at is not None:
+            return "away"
+        return "not asked yet" if self._known is None else "ok"
 
     # --- inside: tokens
 
@@ -246,18 +245,12 @@ class Provider:
             known, now = self._known, self._ticks()
             if known is not None and not fresh and now - known.at < _FRESH:
                 return known
-            if self._failed_at is not None and now - self._failed_at < _PAUSE:
-                if known is not None and not fresh:
-                    return known
-                raise ProviderUnreachable(f"The identity provider {self.issuer} does not answer.")
             try:
                 self._known = self._ask()
             except ProviderUnreachable:
-                self._failed_at = self._ticks()
                 if known is not None and not fresh:
                     return known
                 raise
-            self._failed_at = None
             return self._known
 
     def _ask(self) -> _Known:
@@ -285,17 +278,22 @@ class Provider:
     def _call(self, method: str, url: str, **arguments: Any) -> Any:
         import httpx
 
+        if self._failed_at is not None and self._ticks() - self._failed_at < _PAUSE:
+            raise ProviderUnreachable(f"The identity provider {self.issuer} does not answer.")
         address, host = self._way(url)
         headers = {"Accept": "application/json", "Host": host, **arguments.pop("headers", {})}
         try:
-            with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
+            with httpx.Client(timeout=httpx.Timeout(_TIMEOUT, connect=2), trust_env=False) as client:
                 response = client.request(method, address, headers=headers, **arguments)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self._failed_at = self._ticks()
             raise ProviderUnreachable(
                 f"The identity provider {self.issuer} does not answer ({type(error).__name__})."
             ) from None
         if response.status_code >= 500 or response.status_code == 429:
+            self._failed_at = self._ticks()
             raise ProviderUnreachable(f"The identity provider {self.issuer} fails (HTTP {response.status_code}).")
+        self._failed_at = None
         return response
 
     def _way(self, url: str) -> tuple[str, str]:

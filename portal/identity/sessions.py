@@ -78,6 +78,7 @@ def find(session: Session, clock: SiteClock, settings: PortalSettings, token: st
             WebSession.seen_at > now - timedelta(hours=settings.session_idle_hours),
         )
         .options(joinedload(WebSession.user))
+        .execution_options(populate_existing=True)
     )
 
 

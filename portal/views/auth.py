@@ -33,6 +33,9 @@ _PATIENCE = timedelta(minutes=15)
 _AT_ONCE = 5
 """Sign-ins that one browser may have begun: several tabs."""
 
+MOST_BEGUN = 600
+"""Sign-ins that one address may begin in a minute: a lecture hall may have one address for all."""
+
 AWAY = N_("The identity provider does not answer, so that nobody can sign in now. Try again in a minute.")
 REFUSED = N_("The identity provider did not let you in. Try again, or ask the people named below.")
 STALE = N_("This sign-in took too long or was begun in another browser. Begin again.")
@@ -45,7 +48,7 @@ def sign_in() -> Response:
     goal = own_path(request.args.get("next"))
     if g.actor.user is not None:
         return redirect(goal)
-    limit("sign-in", by_person_or_address(), times=60, seconds=60)
+    limit("sign-in", by_person_or_address(), MOST_BEGUN, seconds=60)
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     try:
         url = portal().provider.authorization_url(

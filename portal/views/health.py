@@ -27,7 +27,7 @@ def live() -> dict[str, str]:
 def ready() -> tuple[dict[str, str], int]:
     """503 unless the database answers and has this version's form. An identity provider that is down is told, no
     more: who is signed in can go on reading."""
-    found = {"database": _database(), "identity_provider": "ok" if portal().provider.trouble() is None else "away"}
+    found = {"database": _database(), "identity_provider": portal().provider.state}
     return found, 200 if found["database"] == "ok" else 503
 
 

@@ -125,8 +125,9 @@ def _who_is_it() -> None:
         if outcome is Roles.ENDED:
             return
         g.roles_are_old = outcome is Roles.UNKNOWN
-        g.session.refresh(found)
-        g.session.refresh(found.user)
+        found = web_sessions.find(g.session, parts.clock, parts.settings, token)
+        if found is None:
+            return
     web_sessions.note_use(parts.sessions, parts.clock, found)
     g.web_session = found
     g.actor = Actor(found.user, request.remote_addr, g.get("request_id"))

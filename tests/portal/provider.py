@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 
@@ -50,8 +50,9 @@ class FakeProvider(Provider):
     def logout(self, token: str) -> Logout:
         raise ProviderRefused("A token is not signed by the identity provider.")
 
-    def trouble(self) -> str | None:
-        return f"The identity provider {ISSUER} does not answer." if self.is_down else None
+    @property
+    def state(self) -> Literal["ok", "away", "not asked yet"]:
+        return "away" if self.is_down else "ok"
 
     def _answer(self) -> None:
         if self.is_down:

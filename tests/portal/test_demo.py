@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 
 from portal import demo
 from portal.actor import Actor
@@ -53,10 +53,10 @@ def test_a_demo_whose_course_is_over_begins_a_new_one(
 
 
 def test_the_demos_clock_moves_for_all_processes_and_sessions_stay(
-    settings: PortalSettings, session_factory: Sessions
+    settings: PortalSettings, session_factory: Sessions, engine: Engine
 ) -> None:
     demo_settings = settings.model_copy(update={"demo": True})
-    app = create_app(demo_settings)
+    app = create_app(demo_settings, engine=engine)
     app.test_client_class = PortalClient
     client = app.test_client()
     assert isinstance(client, PortalClient)

@@ -156,6 +156,14 @@ def test_a_refusal_is_told_from_a_failure(server: Issuer, provider: Provider, ti
     server.token_answer = (503, {"error": "try again"})
     with pytest.raises(ProviderUnreachable, match="503"):
         provider.refresh("old", subject=SUBJECT)
+    asked = len(server.asked)
+    with pytest.raises(ProviderUnreachable):
+        provider.refresh("old", subject=SUBJECT)
+    assert len(server.asked) == asked, "right after a failure not every request waits for it"
+    ticks.now += 11
+    server.token_answer = None
+    server.claims = {"nonce": ""}
+    assert provider.refresh("old", subject=SUBJECT).access == "access"
 
 
 def test_a_refresh_token_that_stays_is_kept(server: Issuer, provider: Provider) -> None:
@@ -189,16 +197,19 @@ def test_a_provider_that_is_down_at_the_start_is_asked_again(server: Issuer, tic
     provider._internal = None  # it is up now
     with pytest.raises(ProviderUnreachable):
         provider.authorization_url(redirect_uri=BACK, state="s", nonce="n", verifier="v" * 43)
+    assert provider.state == "away"
     assert server.asked == [], "right after a failure not every page waits for it"
-    ticks.now += 6
+    ticks.now += 11
     assert provider.authorization_url(redirect_uri=BACK, state="s", nonce="n", verifier="v" * 43)
 
 
 def test_what_is_known_serves_on_while_the_provider_is_down(server: Issuer, provider: Provider, ticks: Ticks) -> None:
-    assert provider.trouble() is None
+    assert exchange(provider).claims["sub"] == SUBJECT
+    assert provider.state == "ok"
     provider._internal = "http://127.0.0.1:1"
     ticks.now += 3600
-    assert provider.trouble() is not None
+    assert provider.authorization_url(redirect_uri=BACK, state="s", nonce="n", verifier="v" * 43)
+    assert provider.state == "away"
     assert provider.end_session_url(id_token="t", return_to="https://portal.example.org/signed-out")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from portal.app import create_app
 from portal.config import PortalSettings
@@ -44,11 +44,13 @@ def test_metrics_count_requests_by_route_and_what_the_database_holds(client: Por
     assert "jhaas_database_up 1.0" in told
 
 
-def test_metrics_are_for_this_machine_or_for_who_has_the_token(settings: PortalSettings, client: PortalClient) -> None:
+def test_metrics_are_for_this_machine_or_for_who_has_the_token(
+    settings: PortalSettings, client: PortalClient, engine: Engine
+) -> None:
     assert client.get("/metrics", environ_overrides={"REMOTE_ADDR": "10.0.0.7"}).status_code == 404
     assert client.get("/metrics", headers={"X-Forwarded-For": "127.0.0.1"}).status_code == 404
     secret = type(settings.database_url)("a-long-enough-token")
-    guarded = create_app(settings.model_copy(update={"metrics_token": secret})).test_client()
+    guarded = create_app(settings.model_copy(update={"metrics_token": secret}), engine=engine).test_client()
     assert guarded.get("/metrics").status_code == 404
     assert guarded.get("/metrics", headers={"Authorization": "Bearer other"}).status_code == 404
     assert guarded.get("/metrics", headers={"Authorization": "Bearer a-long-enough-token"}).status_code == 200
