@@ -16,7 +16,7 @@ from portal.courses import life, people, room
 from portal.courses.changes import carry_out
 from portal.courses.problems import Invalid, Refused
 from portal.courses.specs import design_of, people_of, revision_of, with_people
-from portal.lifecycle import HOLDS_STORAGE, SLUG_IS_FREE, Refusal
+from portal.lifecycle import HAS_STACK, HOLDS_STORAGE, SLUG_IS_FREE, Refusal
 from portal.mail.outbox import notify
 from portal.models import Course, Lead, Participation, User
 from portal.texts import N_
@@ -76,6 +76,8 @@ def remove_lead(session: Session, clock: SiteClock, actor: Actor, course_id: uui
         raise Refused(NEVER_THE_LAST)
     person = session.get_one(User, user_id)
     session.delete(lead)
+    if course.status in HAS_STACK:
+        _remember_home(session, clock, actor, course, person)
     _changed(session, clock, actor, course, "lead.remove", person)
     notify(
         session,
@@ -104,6 +106,16 @@ def find_person(session: Session, course: Course, who: str) -> User:
     if len(found) > 1:
         raise Invalid([_problem(N_("several people have this address; write the login"))])
     return found[0]
+
+
+def _remember_home(session: Session, clock: SiteClock, actor: Actor, course: Course, person: User) -> None:
+    """A former lead may have a home in the hub: it counts as one of a person who is gone, until it is archived."""
+    place = session.get(Participation, (course.id, person.id))
+    if place is None:
+        place = Participation(course_id=course.id, user_id=person.id)
+        session.add(place)
+    place.status, place.since, place.changed_by_id = "removed", clock.now(), actor.id
+    place.access_ended = False
 
 
 def _ensure_going_on(course: Course) -> None:

@@ -161,7 +161,11 @@ def _holding(targets: list[str]) -> Select[*tuple[Any, ...]]:
     leads = select(func.count()).where(Lead.course_id == Course.id).scalar_subquery()
     former = (
         select(func.count())
-        .where(Participation.course_id == Course.id, Participation.status.in_(FORMER))
+        .where(
+            Participation.course_id == Course.id,
+            Participation.status.in_(FORMER),
+            Participation.user_id.not_in(select(Lead.user_id).where(Lead.course_id == Course.id)),
+        )
         .scalar_subquery()
     )
     return (

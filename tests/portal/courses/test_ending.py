@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from portal.courses import room
 from portal.courses.ending import end_early, retry
 from portal.courses.extension import bounds, extend
 from portal.courses.leads import add_lead, remove_lead
@@ -16,7 +17,7 @@ from portal.courses.problems import Invalid, Refused
 from portal.courses.specs import spec_of
 from portal.db import transaction
 from portal.lifecycle import Role, Status
-from portal.models import Course, Operation, Participation
+from portal.models import Course, Operation, Participation, TargetRecord
 from portal.operations.ask import ask as ask_operation
 from tests.portal.courses.conftest import Site
 from tests.portal.makers import make_course, make_target, make_user
@@ -269,6 +270,27 @@ def test_a_lead_is_removed_but_never_the_last(site: Site) -> None:
         site.do(remove_lead, site.clock, site.actor("colleague"), course.id, uuid.uuid4())
     assert spec_of(site.session, site.course(course)).leads == ("colleague",)
     assert colleague != teacher
+
+
+def test_every_home_is_counted_once_whoever_leads(site: Site) -> None:
+    course = running(site)
+
+    def storage() -> int:
+        site.session.rollback()
+        target = site.session.get_one(TargetRecord, "local")
+        [held] = room.occupancy(site.session, site.clock, site.settings, target).held
+        return held.demand.storage_mib
+
+    before, home = storage(), 2 * 1024
+    site.do(add_lead, site.clock, site.settings, site.actor("teacher"), course.id, "student")
+    assert storage() == before + home  # the seat is free again, and the lead's home is the one they had
+    site.do(add_lead, site.clock, site.settings, site.actor("teacher"), course.id, "colleague")
+    site.do(remove_lead, site.clock, site.actor("teacher"), course.id, site.people["colleague"].id)
+    assert storage() == before + 2 * home  # a former lead's home stays until it is archived
+    [place] = site.session.scalars(
+        select(Participation).where(Participation.user_id == site.people["colleague"].id)
+    ).all()
+    assert (place.status, place.access_ended) == ("removed", False)
 
 
 @pytest.mark.parametrize("login", ["student", "stranger", "colleague"])
