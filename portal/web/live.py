@@ -114,9 +114,9 @@ class Live:
                             self._wake(notice.payload)
                     return
             except psycopg.Error as error:
-                _log.warning("live events are not heard; trying again", error=str(error).strip().splitlines()[:1])
                 if self._is_done():
                     return
+                _log.warning("live events are not heard; trying again", error=str(error).strip().splitlines()[:1])
                 time.sleep(pause)  # watchers look from time to time themselves
                 pause = min(pause * 2, 15)
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from portal.db import Sessions, transaction
 from portal.models import Attempt, Operation
 from portal.operations.events import wake
+from portal.views import operations
+from portal.web import live
 from portal.web.live import Crowded, Live
 from tests.portal.client import PortalClient
 from tests.portal.clock import MovableClock
@@ -28,8 +30,8 @@ def sample(session_factory: Sessions, clock: MovableClock) -> Sample:
 @pytest.fixture(autouse=True)
 def nobody_listens_afterwards(app: Flask) -> Iterator[None]:
     yield
-    if live := app.extensions.get("jhaas-live"):
-        live.stop()
+    if found := app.extensions.get("jhaas-live"):
+        found.stop()
 
 
 @pytest.fixture
@@ -129,8 +131,8 @@ def test_a_stream_wakes_when_something_is_told(
 
 
 def test_a_watcher_is_woken_by_its_own_attempts_and_by_newer_ones(app: Flask, session_factory: Sessions) -> None:
-    live = Live(app.extensions["jhaas"].engine, most=2)
-    mine, other = live.enter(), live.enter()
+    streams = Live(app.extensions["jhaas"].engine, most=2)
+    mine, other = streams.enter(), streams.enter()
     mine.attempts, other.attempts = frozenset({5}), frozenset({9})
     woken = threading.Event()
 
@@ -148,18 +150,39 @@ def test_a_watcher_is_woken_by_its_own_attempts_and_by_newer_ones(app: Flask, se
         woken.wait(0.2)
     assert not other._news.is_set()
     thread.join()
-    live.stop()
+    streams.stop()
+
+
+def test_a_stream_ends_with_its_process_and_the_browser_comes_back(
+    app: Flask, governance: PortalClient, sample: Sample
+) -> None:
+    answer = governance.get(f"/operations/{sample.operations['running'].id}/events", buffered=False)
+    chunks = (bytes(chunk).decode() for chunk in answer.iter_encoded())
+    assert next(chunks).startswith("retry: ")
+    live.stop_all()
+    assert "event: end" not in "".join(chunks)
+    answer.close()
+
+
+def test_a_stream_ends_by_itself_after_some_minutes_and_says_now_and_then_that_it_lives(
+    governance: PortalClient, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("STREAM_SECONDS", 1.0), ("COMMENT_SECONDS", 0.0), ("LOOK_SECONDS", 0.05)):
+        monkeypatch.setattr(operations, name, seconds)
+    text = governance.get(f"/operations/{sample.operations['running'].id}/events").text
+    assert ": still here\n\n" in text
+    assert "event: end" not in text
 
 
 def test_no_more_streams_are_let_in_than_leave_threads_for_everybody_else(app: Flask) -> None:
-    live = Live(app.extensions["jhaas"].engine, most=1)
-    with live.watching(), pytest.raises(Crowded):
-        live.enter()
-    with live.watching():
+    streams = Live(app.extensions["jhaas"].engine, most=1)
+    with streams.watching(), pytest.raises(Crowded):
+        streams.enter()
+    with streams.watching():
         pass
-    live.stop()
+    streams.stop()
     with pytest.raises(Crowded):
-        live.enter()
+        streams.enter()
 
 
 def test_a_crowded_portal_answers_503_and_the_page_polls(app: Flask, governance: PortalClient, sample: Sample) -> None:
@@ -194,3 +217,22 @@ def parsed(text: str) -> Iterator[dict[str, str]]:
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
         if "data" in fields:
             yield fields
+
+
+@pytest.mark.parametrize("path", ["/operations/", "/operations/?course=numerics&kind=deploy", "/audit/"])
+def test_a_list_takes_six_statements_however_long_it_is(
+    app: Flask, governance: PortalClient, sample: Sample, path: str
+) -> None:
+    governance.get(path)
+    statements: list[str] = []
+    engine = app.extensions["jhaas"].engine
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        assert governance.get(path).status_code == 200
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert len(statements) <= 6, "\n".join(statements)
