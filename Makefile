@@ -21,7 +21,7 @@ $(VENV)/ready: requirements.txt requirements-dev.txt constraints.txt pyproject.t
 
 setup: $(VENV)/ready ## install everything into .venv
 
-demo: setup ## local services, one course with its hub, demo people; Ctrl-C stops all
+demo: setup ## services, portal, one course that runs and one that waits; Ctrl-C stops all
 	@$(BIN)/jhaas demo
 
 test: setup ## linters aside, every check that CI makes

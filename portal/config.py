@@ -62,8 +62,8 @@ class PortalSettings(BaseSettings):
     former_secret_key: SecretStr | None = Field(
         default=None,
         min_length=32,
-        description="The secret key before the last change: what it sealed can still be opened. Take it away after a "
-        "day.",
+        description="The secret key before the last change: what it sealed can still be opened. The guide says when to "
+        "take it away.",
     )
     public_url: Annotated[str, AfterValidator(_address)] = Field(
         description="Address of the portal as browsers see it, for example https://courses.example.org."

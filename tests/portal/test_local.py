@@ -21,6 +21,7 @@ from portal.db import connect, sessions
 from portal.models import CatalogueImage, TargetRecord
 from tests.conftest import Machine
 from tests.support.browser import Browser
+from tests.support.portal import running_portal
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.machine
@@ -29,13 +30,8 @@ pytestmark = pytest.mark.machine
 @pytest.fixture(scope="module")
 def running(machine: Machine) -> Iterator[PortalSettings]:
     """The portal's own processes beside the services; ended afterwards."""
-    try:
-        yield local.up(machine.layout, lambda *_: None)
-    finally:
-        supervisor = Supervisor(machine.layout)
-        for name in local.PROGRAMS:
-            supervisor.remove_program(name)
-        (machine.layout.routes / "portal.yml").unlink(missing_ok=True)
+    with running_portal(machine) as settings:
+        yield settings
 
 
 def test_everything_comes_by_itself_and_the_teacher_signs_in(machine: Machine, running: PortalSettings) -> None:
