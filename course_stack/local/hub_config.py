@@ -188,12 +188,15 @@ def server_arguments(recheck_seconds: int) -> list[str]:
 
     It asks the hub about a visitor again after `recheck_seconds`; left alone it would remember for five minutes.
     Kernels talk over sockets in the server's private folder: on TCP, other accounts of this machine could connect, and
-    a kernel's output goes to whoever is connected. And a server that is told to end does not ask whether it should.
+    a kernel's output goes to whoever is connected. A server that is told to end does not ask whether it should. And
+    JupyterLab asks nobody on the internet for news and newer versions, nor people whether it may.
     """
     return [
         f"--HubOAuth.cache_max_age={recheck_seconds}",
         "--KernelManager.transport=ipc",
         "--ServerApp.answer_yes=True",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
 
 

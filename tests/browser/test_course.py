@@ -7,34 +7,19 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from course_stack.local.services.demo import DemoPerson
 from course_stack.spec import CourseSpec
+from tests.browser.people import run_a_cell, sign_in
 from tests.conftest import Machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.machine]
 Window = Callable[[], Page]
 
 
-def sign_in(page: Page, url: str, person: DemoPerson) -> None:
-    """Open the address and sign in at the identity provider's two pages."""
-    page.goto(url)
-    page.locator("input[name=login]").fill(person.login)
-    page.get_by_role("button", name="Continue").click()
-    page.locator("input[name=password]").fill(person.password)
-    page.locator("form").get_by_role("button").last.click()
-
-
 def test_a_participant_signs_in_and_runs_a_notebook_cell(machine: Machine, course: CourseSpec, window: Window) -> None:
     page = window()
     url = machine.target.hub_url(course.slug)
     sign_in(page, url, machine.people["student"])
-    page.get_by_role("tabpanel").get_by_title("Python 3 (ipykernel)").first.click()
-    expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
-    cell = page.locator(".jp-Notebook .jp-Cell .cm-content").first
-    cell.fill("print(6 * 7, 'is the answer')")
-    expect(cell).to_contain_text("is the answer")
-    cell.press("Shift+Enter")
-    expect(page.locator(".jp-OutputArea-output").first).to_contain_text("42 is the answer", timeout=60_000)
+    run_a_cell(page, "print(6 * 7, 'is the answer')", "42 is the answer")
     assert page.url.startswith(f"{url}user/student/")
 
 
