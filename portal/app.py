@@ -55,13 +55,12 @@ def _assemble(app: Flask, settings: PortalSettings, clock: SiteClock | None, eng
     engine = engine or connect(settings.database_url.get_secret_value(), pool=settings.web_threads)
     make = sessions(engine)
     clock = clock or demo.site_clock(settings, make)
-    former = settings.former_secret_key
     app.extensions["jhaas"] = Portal(
         settings=settings,
         clock=clock,
         sessions=make,
         engine=engine,
-        sealer=Sealer(settings.secret_key.get_secret_value(), former.get_secret_value() if former else None),
+        sealer=Sealer.of(settings),
         provider=Provider(settings, now=lambda: clock.wall().timestamp()),
     )
 

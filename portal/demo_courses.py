@@ -54,7 +54,7 @@ class Progress:
 
 def begin(make: Sessions, clock: SiteClock, settings: PortalSettings, guests: Mapping[str, Guest]) -> uuid.UUID:
     """The demo's courses, made where they are missing or over and gone; the id of the one that runs."""
-    sealer = Sealer(settings.secret_key.get_secret_value())
+    sealer = Sealer.of(settings)
     with transaction(make) as session:
         known = {role: _arrived(session, clock, settings, guest) for role, guest in guests.items()}
     teacher, governance, student = (Actor(known[role]) for role in ("teacher", "governance", "student"))
@@ -104,7 +104,7 @@ def progress(make: Sessions, course_id: uuid.UUID) -> Progress:
 def join_link(make: Sessions, settings: PortalSettings, course_id: uuid.UUID) -> str | None:
     """The address by which people join the course."""
     with make() as session:
-        code = codes.shown(session.get_one(Course, course_id), Sealer(settings.secret_key.get_secret_value()))
+        code = codes.shown(session.get_one(Course, course_id), Sealer.of(settings))
     return f"{settings.public_url}/join/{code}" if code else None
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+if TYPE_CHECKING:
+    from portal.config import PortalSettings
 
 _VERSION = b"\x01"
 _NONCE = 12
@@ -31,6 +35,14 @@ class Sealer:
 
     def __init__(self, secret_key: str, former: str | None = None, *, purpose: str = "sealing") -> None:
         self._keys = [AESGCM(derived(key, purpose)) for key in (secret_key, former) if key]
+
+    @classmethod
+    def of(cls, settings: PortalSettings, purpose: str = "sealing") -> Self:
+        """With the keys of the settings."""
+        former = settings.former_secret_key
+        return cls(
+            settings.secret_key.get_secret_value(), former.get_secret_value() if former else None, purpose=purpose
+        )
 
     def seal(self, text: str) -> bytes:
         """Version, nonce, ciphertext and tag; another value each time."""

@@ -109,8 +109,7 @@ def reconcile_due(
                 select(Course.id).where(_is_due(clock)).order_by(Course.people_not_before.nulls_first()).limit(_AT_ONCE)
             )
         )
-    former = settings.former_secret_key
-    sealer = Sealer(settings.secret_key.get_secret_value(), former.get_secret_value() if former else None)
+    sealer = Sealer.of(settings)
     return sum(_reconcile(sessions, clock, sealer, course_id, target_of, connect, call) for course_id in due)
 
 

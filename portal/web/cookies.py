@@ -78,19 +78,12 @@ def _set(response: Response, name: str, value: str, lifetime: timedelta | None) 
     response.set_cookie(name, value, max_age=lifetime, path="/", secure=True, httponly=True, samesite="Lax")
 
 
-def _sealer(settings: Any, purpose: str) -> Sealer:
-    former = settings.former_secret_key
-    return Sealer(
-        settings.secret_key.get_secret_value(), former.get_secret_value() if former else None, purpose=purpose
-    )
-
-
 def _notes_sealer(app: Flask) -> Sealer:
-    return _sealer(app.extensions["jhaas"].settings, "notes")
+    return Sealer.of(app.extensions["jhaas"].settings, "notes")
 
 
 def _sign_in_sealer() -> Sealer:
-    return _sealer(portal().settings, "sign-in")
+    return Sealer.of(portal().settings, "sign-in")
 
 
 def _sealed(sealer: Sealer, content: dict[str, Any]) -> str:

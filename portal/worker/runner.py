@@ -52,8 +52,7 @@ class Runner:
         self._sessions = sessions
         self._clock = clock
         self._settings = settings
-        former = settings.former_secret_key
-        self._sealer = Sealer(settings.secret_key.get_secret_value(), former.get_secret_value() if former else None)
+        self._sealer = Sealer.of(settings)
         self._works = works
         self._pool = ThreadPoolExecutor(places, thread_name_prefix="operation")
         self._running: dict[int, Keeper] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from portal.config import PortalSettings
+from portal.identity import oidc
 from portal.identity.oidc import Provider, ProviderRefused, ProviderUnreachable, Tokens
 from tests.portal.identity import issuer as issuers
 from tests.portal.identity.issuer import CLIENT, SECRET, SUBJECT, Issuer, foreign, issuer, symmetric, unsigned
@@ -211,6 +213,15 @@ def test_what_is_known_serves_on_while_the_provider_is_down(server: Issuer, prov
     assert provider.authorization_url(redirect_uri=BACK, state="s", nonce="n", verifier="v" * 43)
     assert provider.state == "away"
     assert provider.end_session_url(id_token="t", return_to="https://portal.example.org/signed-out")
+
+
+def test_a_provider_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, ticks: Ticks) -> None:
+    """E16: it takes the connection and says nothing."""
+    monkeypatch.setattr(oidc, "_TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ProviderUnreachable, match="ReadTimeout"):
+            exchange(Provider(settings_for(url), ticks=ticks))
 
 
 def test_a_provider_that_calls_itself_otherwise_is_not_believed(server: Issuer, provider: Provider) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 
 import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from portal.app import create_app
 from portal.config import PortalSettings
 from portal.db import Sessions, transaction
 from portal.identity.oidc import Tokens
@@ -150,3 +152,29 @@ def test_the_secret_key_can_be_changed(
     with pytest.raises(ValueError, match="cannot be opened"):
         Sealer(new).open(sealed)
     assert Sealer(new).open(Sealer(new, former=old).seal("x")) == "x"
+
+
+def test_a_change_of_the_secret_key_signs_nobody_out(
+    app: Flask, client: PortalClient, governor: User, clock: MovableClock, settings: PortalSettings,
+    session_factory: Sessions, provider: FakeProvider,
+) -> None:  # fmt: skip
+    """E6: what the new process writes is sealed with the new key; afterwards the old one can go."""
+    client.sign_in(governor)
+    new = settings.model_copy(
+        update={
+            "secret_key": type(settings.secret_key)("another key, which is long enough as well"),
+            "former_secret_key": settings.secret_key,
+        }
+    )
+    other = create_app(new, clock=clock, engine=app.extensions["jhaas"].engine)
+    other.extensions["jhaas"] = replace(other.extensions["jhaas"], provider=provider)
+    other.test_client_class = PortalClient
+    later = other.test_client()
+    assert isinstance(later, PortalClient)
+    later.set_session(str(client.session_token))
+    clock.move(minutes=5)
+    assert later.get(GOVERNED).status_code == 200
+    with session_factory() as session:
+        sealed = session.scalars(select(WebSession.refresh_token)).one()
+    assert sealed is not None
+    assert Sealer(new.secret_key.get_secret_value()).open(sealed) == "refresh of gwen"

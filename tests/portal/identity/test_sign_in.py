@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from portal.config import PortalSettings
 from portal.db import Sessions, transaction
+from portal.identity.oidc import Logout
 from portal.identity.sessions import digest
 from portal.models import AuditEntry, Mail, User, WebSession
 from tests.portal.client import PortalClient
@@ -193,6 +194,30 @@ def test_signing_out_really_ends_it(client: PortalClient) -> None:
     assert response.headers["Location"].startswith(f"{ISSUER}/end?")
     assert client.session_token is None
     client.set_session(stolen)
+    assert not is_in(client)
+
+
+@pytest.mark.parametrize(
+    "named", [Logout("their session", None), Logout("their session", "anna"), Logout(None, "anna")], ids=str
+)
+def test_what_the_provider_ends_ends_here(
+    client: PortalClient, app: Flask, provider: FakeProvider, session_factory: Sessions,
+    monkeypatch: pytest.MonkeyPatch, named: Logout,
+) -> None:  # fmt: skip
+    """Back-channel logout."""
+    come_back(client, begin(client))
+    with transaction(session_factory) as session:
+        session.scalars(select(WebSession)).one().provider_session = "their session"
+    assert client.bare_post("/sign-out/provider", data={"logout_token": "made up"}).status_code == 400
+    assert is_in(client)
+    monkeypatch.setattr(provider, "logout", lambda _token: Logout("another session", None))
+    assert client.bare_post("/sign-out/provider", data={"logout_token": "x"}).status_code == 200
+    assert is_in(client)
+    monkeypatch.setattr(provider, "logout", lambda _token: named)
+    answer = client.bare_post(
+        "/sign-out/provider", data={"logout_token": "x"}, headers={"Origin": "null", "Sec-Fetch-Site": "cross-site"}
+    )
+    assert answer.status_code == 200
     assert not is_in(client)
 
 
