@@ -74,14 +74,15 @@ def visitor(site: Site, endpoint: str) -> User:
     return site.sample.governance if access_of(site.app, endpoint) is Access.GOVERNANCE else site.sample.teacher
 
 
-def test_every_page_is_accessible_light_and_dark_and_narrow(site: Site, visit: Visit) -> None:
+@pytest.mark.parametrize("locale", ["en-GB", "de-DE"])
+def test_every_page_is_accessible_light_and_dark_and_narrow(site: Site, visit: Visit, locale: str) -> None:
     """axe finds nothing; nothing scrolls sideways at 200 and 400 % (1280 pixels are as wide as 640 then, or 320)."""
     found: dict[str, list[str]] = {}
     pages: dict[str, Page] = {}
     for endpoint, path in paths(site).items():
         user = visitor(site, endpoint)
         if user.login not in pages:
-            pages[user.login] = visit("/signed-out", user, reduced_motion="reduce")
+            pages[user.login] = visit("/signed-out", user, reduced_motion="reduce", locale=locale)
         page = pages[user.login]
         page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": 1280, "height": 900})
