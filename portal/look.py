@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app, g, request, url_for
@@ -104,11 +105,10 @@ def icon(name: str, css: str = "") -> Markup:
 def here(**changes: Any) -> str:
     """This page's address with other values in its query; None takes one out."""
     query = {**request.args.to_dict(), **changes}
-    arguments: dict[str, Any] = {
-        **(request.view_args or {}),
-        **{key: value for key, value in query.items() if value is not None},
-    }
-    return url_for(request.endpoint or "static", **arguments)
+    # by hand: names that somebody put into the query must not become arguments of `url_for`
+    path = url_for(request.endpoint or "static", **(request.view_args or {}))
+    kept = urlencode({name: value for name, value in query.items() if value is not None})
+    return f"{path}?{kept}" if kept else path
 
 
 def _name_versions(app: Flask) -> None:

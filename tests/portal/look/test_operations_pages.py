@@ -48,7 +48,10 @@ def test_governance_finds_operations_by_kind_state_and_course(governance: Portal
     assert "No operation" in governance.get("/operations/?before=1").text
 
 
-@pytest.mark.parametrize("query", ["?before=99999999999999999999", "?kind=x&status=lost", "?before=²"])
+@pytest.mark.parametrize(
+    "query",
+    ["?before=99999999999999999999", "?kind=x&status=lost", "?before=²", "?before=9&endpoint=x&_scheme=y&_anchor=z"],
+)
 def test_odd_filters_are_no_error(governance: PortalClient, query: str) -> None:
     assert governance.get(f"/operations/{query}").status_code == 200
     assert governance.get(f"/audit/{query}&until=never&person=%20").status_code == 200
