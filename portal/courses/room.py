@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Select, Text, cast, func, select
+from sqlalchemy import Row, Select, Text, cast, exists, func, select
 from sqlalchemy.orm import Session
 
 from course_stack.sizes import Demand, demand
@@ -135,12 +135,16 @@ def occupancies(
     holidays = frozenset(session.scalars(select(Holiday.day)))
     today = clock.today()
     held: dict[str, list[Held]] = {target.name: [] for target in targets}
-    deploy_days: dict[dt.date, dt.date] = {}  # courses of a term begin on few days
+    # courses of a term begin on few days, and many are alike
+    deploy_days: dict[dt.date, dt.date] = {}
+    alike: dict[tuple[Stay, int], tuple[Hold, ...]] = {}
     for row in session.execute(_holding(list(held))):
         if row.first_day not in deploy_days:
             deploy_days[row.first_day] = deploy_day(row.first_day, settings, holidays)
         needed = demand_of(row.spec, row.leads, row.former)
         stay = _stay(row, clock, deploy_days[row.first_day], today)
+        if (key := (stay, id(needed))) not in alike:
+            alike[key] = holds(stay, needed, grace_days=settings.grace_days, today=today)
         held[row.target_name].append(
             Held(
                 id=row.id,
@@ -151,7 +155,7 @@ def occupancies(
                 last_day=row.last_day,
                 former=row.former,
                 demand=needed,
-                holds=holds(stay, needed, grace_days=settings.grace_days, today=today),
+                holds=alike[key],
             )
         )
     return {target.name: _occupancy(target, held[target.name], holidays, today, settings) for target in targets}
@@ -164,7 +168,7 @@ def _holding(targets: list[str]) -> Select[*tuple[Any, ...]]:
         .where(
             Participation.course_id == Course.id,
             Participation.status.in_(FORMER),
-            Participation.user_id.not_in(select(Lead.user_id).where(Lead.course_id == Course.id)),
+            ~exists().where(Lead.course_id == Participation.course_id, Lead.user_id == Participation.user_id),
         )
         .scalar_subquery()
     )
@@ -185,7 +189,6 @@ def _holding(targets: list[str]) -> Select[*tuple[Any, ...]]:
         )
         .join(Revision, (Revision.course_id == Course.id) & (Revision.number == Course.approved_revision))
         .where(Course.target_name.in_(targets), Course.status.in_(HOLDS_STORAGE))
-        .order_by(Course.first_day, Course.title, Course.id)
     )
 
 

@@ -287,6 +287,10 @@ def test_every_home_is_counted_once_whoever_leads(site: Site) -> None:
     site.do(add_lead, site.clock, site.settings, site.actor("teacher"), course.id, "colleague")
     site.do(remove_lead, site.clock, site.actor("teacher"), course.id, site.people["colleague"].id)
     assert storage() == before + 2 * home  # a former lead's home stays until it is archived
+    with transaction(site.sessions) as session:
+        elsewhere = make_target(session, "elsewhere")
+        make_course(session, site.clock, site.people["colleague"], target=elsewhere, status=Status.ACTIVE)
+    assert storage() == before + 2 * home  # also if they lead another course
     [place] = site.session.scalars(
         select(Participation).where(Participation.user_id == site.people["colleague"].id)
     ).all()
