@@ -197,8 +197,8 @@ def _programs(layout: Layout, settings: PortalSettings) -> dict[str, Program]:
     return {
         "mail-sink": program("mail-sink", *mails),
         "portal-web": program("portal-web", "portal", "portal", "web"),
-        # whatever it has begun is finished, or given back
-        "portal-worker": program("portal-worker", "portal", "portal", "worker", seconds=100),
+        # nobody waits long for Ctrl-C: what it cannot finish or give back, the next start finds and finishes
+        "portal-worker": program("portal-worker", "portal", "portal", "worker", seconds=20),
         "portal-scheduler": program("portal-scheduler", "portal", "portal", "scheduler"),
     }
 
