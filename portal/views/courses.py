@@ -65,7 +65,10 @@ def mine() -> str:
         over=over,
         next_step=lambda card: steps.next_step(card.status, leads=card.leads, has_begun=card.first_day <= today),
         may_enter=lambda card: steps.may_enter(
-            card.status, leads=card.leads, accepted=card.standing == "accepted", has_begun=card.first_day <= today
+            card.status,
+            leads=card.leads,
+            accepted=card.standing == "accepted",
+            is_on=card.first_day <= today <= card.last_day,
         ),
         today=today,
         may_ask=g.actor.user.may_request or g.actor.is_governance,
@@ -159,7 +162,7 @@ def _page(course: Course, roles: frozenset[Role], **more: Any) -> str:
         )
     )
     running = next((one for one in operations if one.status not in watching.FINAL), None)
-    leads_in = Role.LEAD in roles and steps.may_enter(course.status, leads=True, accepted=False, has_begun=True)
+    leads_in = Role.LEAD in roles and steps.may_enter(course.status, leads=True, accepted=False, is_on=True)
     return render_template(
         "courses/show.html",
         course=course,
@@ -190,9 +193,11 @@ def _page(course: Course, roles: frozenset[Role], **more: Any) -> str:
 
 def _short_page(course: Course, place: Participation) -> str:
     """What a participant sees, each thing by name: title, description, days, leads, and the way in."""
-    has_begun = portal().clock.today() >= course.first_day
+    today = portal().clock.today()
+    has_begun = course.first_day <= today
     accepted = place.status == "accepted"
-    enters = steps.may_enter(course.status, leads=False, accepted=accepted, has_begun=has_begun)
+    is_on = has_begun and today <= course.last_day
+    enters = steps.may_enter(course.status, leads=False, accepted=accepted, is_on=is_on)
     return render_template(
         "courses/participant.html",
         course_id=course.id,
@@ -205,7 +210,7 @@ def _short_page(course: Course, place: Participation) -> str:
         leads=people.leads_of(g.session, course),
         next_step=steps.next_step(course.status, leads=False, has_begun=has_begun) if accepted else "",
         hub_url=course.hub_url if enters else None,
-        today=portal().clock.today(),
+        today=today,
     )
 
 
