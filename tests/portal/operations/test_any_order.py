@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -55,6 +56,13 @@ from tests.portal.operations.fakes import Crash, FakeWorld
 
 WORKERS = (0, 1)
 KINDS = ("deploy", "update", "check", "close", "archive", "archive_leads", "destroy", "refresh")
+
+STEP: dict[str, Any] = {
+    "fuse": st.none() | st.integers(0, 12),
+    "pause": st.sampled_from([0, 0, 0, 1, 24 * 40]),
+    "late": st.sampled_from([False, False, True]),
+}
+"""A worker's step: at which write it dies, after how many hours it comes, whether its lease was over by then."""
 
 
 class Fuse:
@@ -107,6 +115,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.courses: list[uuid.UUID] = []
         self.world.before = {kind: lambda _: self.fuse() for kind in KINDS}
         self.world.after = {kind: lambda _: self.fuse() for kind in KINDS}
+        self.ended: dict[object, str] = {}
+        """Attempts and operations that are over, and how they ended."""
         self.broken: list[str] = []
         """What was done although it may never be."""
         self.world.before["deploy"] = self._may_be_deployed
@@ -247,37 +257,44 @@ class AnyOrder(RuleBasedStateMachine):
 
     # --- workers
 
-    @precondition(lambda self: None in self.hands.values() and self.stage.unclaimed())
-    @rule(data=st.data(), fuse=st.none() | st.integers(0, 4))
-    def a_worker_claims(self, data: st.DataObject, fuse: int | None) -> None:
-        worker = next(one for one, hand in self.hands.items() if hand is None)
+    @precondition(lambda self: self.hands[0] is not None or self.stage.unclaimed())
+    @rule(data=st.data(), **STEP)
+    def one_worker_goes_on(self, data: st.DataObject, fuse: int | None, pause: int, late: bool) -> None:
+        self._go_on(0, data, fuse, pause, late)
+
+    @precondition(lambda self: self.hands[1] is not None or self.stage.unclaimed())
+    @rule(data=st.data(), **STEP)
+    def the_other_worker_goes_on(self, data: st.DataObject, fuse: int | None, pause: int, late: bool) -> None:
+        self._go_on(1, data, fuse, pause, late)
+
+    def _go_on(self, worker: int, data: st.DataObject, fuse: int | None, pause: int, late: bool) -> None:
+        """By one step: it claims an attempt, does its work, or writes its result. At once, or after a pause of so many
+        hours in which the scheduler was down, or late: after its attempt was given to somebody else."""
+        hand = self.hands[worker]
+        if hand is not None and late:
+            self.stage.end_leases()
+            self.stage.tick()
+        self.clock.move(hours=pause)
+        with self._dying(fuse, worker):
+            if hand is None:
+                self._claim(worker, data)
+            elif not hand.worked:
+                # its thread has looked at the lease since
+                hand.keeper.renew()
+                hand.outcome = hand.runner.carry_out(hand.mine, hand.keeper)
+                hand.worked = True
+            else:
+                hand.runner.finish(hand.mine, hand.outcome)
+                self.hands[worker] = None
+
+    def _claim(self, worker: int, data: st.DataObject) -> None:
+        waiting = self.stage.unclaimed()
+        if not waiting:
+            return
         runner = self.stage.runner()
-        with self._dying(fuse):
-            mine = runner.claim(data.draw(st.sampled_from(self.stage.unclaimed())))
-            assert mine is not None
-            self.hands[worker] = Hand(runner, mine, Keeper(self.sessions, mine, self.base.lease_seconds))
-
-    @precondition(lambda self: any(hand and not hand.worked for hand in self.hands.values()))
-    @rule(data=st.data(), fuse=st.none() | st.integers(0, 12))
-    def a_worker_works(self, data: st.DataObject, fuse: int | None) -> None:
-        worker = data.draw(st.sampled_from([one for one, hand in self.hands.items() if hand and not hand.worked]))
-        hand = self.hands[worker]
-        assert hand is not None
-        with self._dying(fuse, worker):
-            # its thread has looked at the lease since
-            hand.keeper.renew()
-            hand.outcome = hand.runner.carry_out(hand.mine, hand.keeper)
-            hand.worked = True
-
-    @precondition(lambda self: any(hand and hand.worked for hand in self.hands.values()))
-    @rule(data=st.data(), fuse=st.none() | st.integers(0, 12))
-    def a_worker_writes_its_result(self, data: st.DataObject, fuse: int | None) -> None:
-        worker = data.draw(st.sampled_from([one for one, hand in self.hands.items() if hand and hand.worked]))
-        hand = self.hands[worker]
-        assert hand is not None
-        with self._dying(fuse, worker):
-            hand.runner.finish(hand.mine, hand.outcome)
-        self.hands[worker] = None
+        mine = runner.claim(data.draw(st.sampled_from(waiting)))
+        assert mine is not None
+        self.hands[worker] = Hand(runner, mine, Keeper(self.sessions, mine, self.base.lease_seconds))
 
     @rule(rounds=st.integers(1, 6), fuse=st.none() | st.integers(0, 60))
     def all_goes_well_for_a_while(self, rounds: int, fuse: int | None) -> None:
@@ -322,6 +339,19 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def nothing_was_done_that_may_never_be(self) -> None:
         assert self.broken == []
+
+    @invariant()
+    def what_has_ended_stays_as_it_ended(self) -> None:
+        with self.sessions() as session:
+            mine = Operation.course_id.in_(self.courses)
+            attempts = session.execute(
+                select(Attempt.id, Attempt.result).join(Operation).where(mine, Attempt.result.is_not(None))
+            )
+            over = session.execute(
+                select(Operation.id, Operation.status).where(mine, Operation.status.not_in(("waiting", "running")))
+            )
+            for key, how in [*attempts, *over]:
+                assert self.ended.setdefault(key, how) == how
 
     @invariant()
     def nobody_is_told_twice(self) -> None:
@@ -463,7 +493,7 @@ def play(sessions: Sessions, engine: Engine, base: PortalSettings, monkeypatch: 
         machine,
         settings=settings(
             max_examples=runs,
-            stateful_step_count=60,
+            stateful_step_count=80,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
@@ -475,7 +505,7 @@ def play(sessions: Sessions, engine: Engine, base: PortalSettings, monkeypatch: 
 def test_any_order(
     session_factory: Sessions, engine: Engine, settings: PortalSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    play(session_factory, engine, settings, monkeypatch, runs=10)
+    play(session_factory, engine, settings, monkeypatch, runs=15)
 
 
 @pytest.mark.long
