@@ -47,6 +47,8 @@ class Card:
     """Whether the reader leads it."""
     standing: str | None
     """The reader's place as a participant."""
+    let_in: str
+    """Whom the hub lets in: nobody, leads or everybody."""
     names: str
     """Of its leads."""
 
@@ -106,6 +108,7 @@ def mine(session: Session, actor: Actor, *, over: bool = False, before: str | No
         Course.hub_url,
         Course.id.in_(lead).label("leads"),
         place.label("standing"),
+        Course.people_access.label("let_in"),
         names.label("names"),
     ).where(or_(Course.id.in_(lead), Course.id.in_(joined)))
     query = query.where(Course.status.in_(SLUG_IS_FREE) if over else Course.status.not_in(SLUG_IS_FREE))

@@ -80,12 +80,12 @@ def next_step(status: Status, *, leads: bool, has_begun: bool) -> str:
     return NEXT_FOR_PARTICIPANTS.get(status, "")
 
 
-def may_enter(status: Status, *, leads: bool, accepted: bool, is_on: bool) -> bool:
+def may_enter(status: Status, *, leads: bool, accepted: bool, let_in: str, is_on: bool) -> bool:
     """Whether the hub lets somebody in: leads while it is there, participants from the first day to the last
-    (`is_on`)."""
+    (`is_on`), once the hub knows that (`let_in`: `Course.people_access`)."""
     if leads:
         return status in (Status.ACTIVE, Status.CLOSING, Status.CLOSED)
-    return accepted and is_on and status is Status.ACTIVE
+    return accepted and is_on and let_in == "everybody" and status is Status.ACTIVE
 
 
 def life_of(

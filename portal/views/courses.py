@@ -68,6 +68,7 @@ def mine() -> str:
             card.status,
             leads=card.leads,
             accepted=card.standing == "accepted",
+            let_in=card.let_in,
             is_on=card.first_day <= today <= card.last_day,
         ),
         today=today,
@@ -162,7 +163,9 @@ def _page(course: Course, roles: frozenset[Role], **more: Any) -> str:
         )
     )
     running = next((one for one in operations if one.status not in watching.FINAL), None)
-    leads_in = Role.LEAD in roles and steps.may_enter(course.status, leads=True, accepted=False, is_on=True)
+    leads_in = Role.LEAD in roles and steps.may_enter(
+        course.status, leads=True, accepted=False, let_in=course.people_access, is_on=True
+    )
     return render_template(
         "courses/show.html",
         course=course,
@@ -197,7 +200,7 @@ def _short_page(course: Course, place: Participation) -> str:
     has_begun = course.first_day <= today
     accepted = place.status == "accepted"
     is_on = has_begun and today <= course.last_day
-    enters = steps.may_enter(course.status, leads=False, accepted=accepted, is_on=is_on)
+    enters = steps.may_enter(course.status, leads=False, accepted=accepted, let_in=course.people_access, is_on=is_on)
     return render_template(
         "courses/participant.html",
         course_id=course.id,
@@ -238,10 +241,13 @@ def _life(course: Course) -> list[dict[str, Any]]:
     parts = portal()
     clock = parts.clock
     closed = course.closed_at or clock.end(course.last_day)
+    planned = deploy_day(course.first_day, parts.settings, frozenset[dt.date]())
+    # what is approved later is set up at once
+    approved = clock.day_of(course.decided_at) if course.decided_at else planned
     found = steps.life_of(
         course.status,
         requested=clock.day_of(course.requested_at),
-        deploy=deploy_day(course.first_day, parts.settings, frozenset[dt.date]()),
+        deploy=max(planned, approved),
         first=course.first_day,
         last=course.last_day,
         destroy=clock.day_of(destroy_at(closed, parts.settings, clock)),

@@ -189,6 +189,7 @@ def test_a_participant_sees_what_is_on_the_list_and_nothing_else(site: Site, vis
             "git_repositories": [{"url": "https://git.example.org/solutions.git"}],
         },
         first_day=site.today,
+        people_access="everybody",
     )
     page = visit("student").get(f"/courses/{course.id}").text
     assert "What you learn" in page
@@ -222,6 +223,11 @@ def test_participants_enter_from_the_first_day_and_leads_before(site: Site, visi
     assert f'href="{course.hub_url}"' not in visit("student").get("/").text
     assert f'href="{course.hub_url}"' in visit("teacher").get(f"/courses/{course.id}").text
     site.clock.set(course.first_day)
+    # the hub lets them in as soon as it knows, a moment after midnight
+    assert f'href="{course.hub_url}"' not in visit("student").get(f"/courses/{course.id}").text
+    assert f'href="{course.hub_url}"' not in visit("student").get("/").text
+    with transaction(site.sessions) as session:
+        session.get_one(Course, course.id).people_access = "everybody"
     assert f'href="{course.hub_url}"' in visit("student").get(f"/courses/{course.id}").text
     assert f'href="{course.hub_url}"' in visit("student").get("/").text
 
