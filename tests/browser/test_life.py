@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from email import message_from_bytes, policy
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -73,6 +75,12 @@ def portal(machine: Machine) -> Iterator[Portal]:
         Supervisor(machine.layout).remove_program(name)
 
 
+def picture(page: Page, name: str) -> None:
+    """Keep what the window shows, where pictures for the README are made (`make pictures`)."""
+    if folder := os.environ.get("PICTURES"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
 def test_the_life_of_a_course(portal: Portal, window: Window) -> None:
     machine = portal.machine
     hub = machine.target.hub_url(SLUG)
@@ -87,6 +95,8 @@ def test_the_life_of_a_course(portal: Portal, window: Window) -> None:
     teacher.get_by_label("First day").fill(first_day.isoformat())
     teacher.get_by_label("Last day").fill(last_day.isoformat())
     teacher.get_by_label("Number of participants").fill("2")
+    expect(teacher.get_by_text("There is room for it.")).to_be_visible()
+    picture(teacher, "ask")
     teacher.get_by_role("button", name="Ask for the course").click()
     expect(teacher.get_by_role("heading", name=TITLE)).to_be_visible()
     expect(status(teacher)).to_have_text("waiting for approval")
@@ -96,6 +106,7 @@ def test_the_life_of_a_course(portal: Portal, window: Window) -> None:
     governance = portal.open(window, "governance")
     governance.get_by_role("link", name=re.compile("^Approvals")).click()
     governance.get_by_role("link", name=TITLE).click()
+    picture(governance, "approve")
     governance.get_by_role("button", name="Approve").click()
     expect(governance.get_by_role("link", name=TITLE)).to_have_count(0)
 
@@ -105,6 +116,8 @@ def test_the_life_of_a_course(portal: Portal, window: Window) -> None:
     assert f"Your course {TITLE} is approved" in portal.mails("teacher")
     wait_for(lambda: f"The course {TITLE} is ready" in portal.mails("teacher"), "the teacher is told")
 
+    picture(teacher, "course")
+
     # a student joins by the link, and gets in from the first day
     teacher.goto(course)
     if teacher.get_by_role("button", name="Make a link").count():
@@ -112,12 +125,14 @@ def test_the_life_of_a_course(portal: Portal, window: Window) -> None:
     link = teacher.locator("code", has_text="/join/").first.inner_text().strip()
     student = portal.open(window, "classmate")
     student.goto(link)
+    picture(student, "join")
     student.get_by_role("button", name="Join").click()
     move_clock(teacher, course, days=1)
     page_with(student, course, "Open my notebook")
     student.goto(f"{hub}hub/spawn")
     expect(student.locator("#jp-top-panel, .jp-LabShell").first).to_be_visible(timeout=90_000)
     run_a_cell(student, "print(len('42') * 21, open('kept.txt', 'w').write('mine'))", "42 4")
+    picture(student, "notebook")
 
     # a change, with governance's consent
     teacher.goto(course)
