@@ -189,7 +189,7 @@ def server_arguments(recheck_seconds: int) -> list[str]:
     It asks the hub about a visitor again after `recheck_seconds`; left alone it would remember for five minutes.
     Kernels talk over sockets in the server's private folder: on TCP, other accounts of this machine could connect, and
     a kernel's output goes to whoever is connected. A server that is told to end does not ask whether it should. And
-    JupyterLab asks nobody on the internet for news and newer versions, nor people whether it may.
+    JupyterLab asks nobody on the internet for news and newer versions.
     """
     return [
         f"--HubOAuth.cache_max_age={recheck_seconds}",

@@ -19,7 +19,6 @@ def sign_in(page: Page, url: str, person: DemoPerson) -> None:
 
 def run_a_cell(page: Page, code: str, shown: str) -> None:
     """In the JupyterLab that is open: a new notebook, whose first cell is run and shows this."""
-    expect(page.get_by_text("Jupyter news")).to_have_count(0)
     page.get_by_role("tabpanel").get_by_title("Python 3 (ipykernel)").first.click()
     expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible(timeout=90_000)
     cell = page.locator(".jp-Notebook .jp-Cell .cm-content").first
