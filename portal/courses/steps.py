@@ -96,6 +96,7 @@ def life_of(
     first: dt.date,
     last: dt.date,
     destroy: dt.date,
+    today: dt.date,
 ) -> list[Step]:
     """The whole life with its days, done steps and the one of now."""
     if status in (Status.REJECTED, Status.WITHDRAWN, Status.EXPIRED):
@@ -109,7 +110,7 @@ def life_of(
         (N_("Asked for"), requested, ()),
         (N_("Approved"), None, (Status.REQUESTED,)),
         (N_("Set up and checked"), deploy, (Status.APPROVED, Status.DEPLOYING, Status.DEPLOY_FAILED)),
-        (N_("Participants get in"), first, ()),
+        (N_("Participants get in"), first, (Status.ACTIVE,) if today < first else ()),
         (N_("Last day"), last, (Status.ACTIVE,)),
         (N_("Files are copied"), None, (Status.CLOSING, Status.CLOSED)),
         (N_("Hub removed"), destroy, (Status.REMOVING, Status.REMOVAL_FAILED)),

@@ -251,6 +251,7 @@ def _life(course: Course) -> list[dict[str, Any]]:
         first=course.first_day,
         last=course.last_day,
         destroy=clock.day_of(destroy_at(closed, parts.settings, clock)),
+        today=clock.today(),
     )
     return [
         {"what": translate(step.what), "when": day(step.day) if step.day else "", "state": step.state} for step in found

@@ -78,6 +78,7 @@ def portal(machine: Machine) -> Iterator[Portal]:
 def picture(page: Page, name: str) -> None:
     """Keep what the window shows, where pictures for the README are made (`make pictures`)."""
     if folder := os.environ.get("PICTURES"):
+        page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 

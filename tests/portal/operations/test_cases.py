@@ -12,7 +12,9 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from automation.events import Difference, LogLine
-from portal.actor import SYSTEM
+from automation.failures import IdentityProviderFailed
+from portal.actor import SYSTEM, Actor
+from portal.courses.decisions import approve
 from portal.courses.life import act, lock
 from portal.db import transaction
 from portal.lifecycle import Action, Role, Status
@@ -237,6 +239,33 @@ def test_after_bounded_tries_a_deploy_has_failed_and_people_are_told_once(stage:
     stage.do(
         course_id, lambda session, row: act(session, stage.clock, SYSTEM, row, Action.RETRY, roles={Role.GOVERNANCE})
     )
+    stage.settle()
+    assert stage.status(course_id) == Status.ACTIVE
+
+
+def test_a_course_approved_while_the_group_provider_is_down_comes_up_once_it_is_back(stage: Stage) -> None:
+    with transaction(stage.sessions) as session:
+        boss = make_user(session, stage.clock, "boss", governance=True)
+    course_id = stage.course(status=Status.REQUESTED)
+
+    def down(_slug: str) -> None:
+        raise IdentityProviderFailed("The identity provider does not answer.")
+
+    stage.world.before["deploy"] = down
+    with transaction(stage.sessions) as session:
+        version = session.get_one(Course, course_id).version
+        approve(session, stage.clock, stage.settings, Actor(boss), course_id, version=version)
+    assert stage.status(course_id) == Status.APPROVED
+    stage.clock.set(stage.look(course_id).first_day)
+    stage.settle()
+    assert stage.status(course_id) == Status.DEPLOYING
+    assert stage.world.stacks == {}
+    waiting = stage.live(course_id)
+    assert waiting is not None
+    assert "identity provider" in stage.attempts(course_id)[-1].failure
+
+    stage.world.before.clear()
+    stage.clock.set(waiting.not_before)
     stage.settle()
     assert stage.status(course_id) == Status.ACTIVE
 
