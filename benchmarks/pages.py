@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import time
 from dataclasses import replace
@@ -116,4 +117,7 @@ def _portal(server: DatabaseServer) -> tuple[Engine, Flask]:
     app = create_app(settings, clock=CLOCK, engine=engine)
     app.test_client_class = PortalClient
     app.extensions["jhaas"] = replace(app.extensions["jhaas"], provider=FakeProvider(make))
+    # as the web process does (`portal.gunicorn`)
+    gc.collect()
+    gc.freeze()
     return engine, app

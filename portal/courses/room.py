@@ -10,11 +10,12 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Select, Text, cast, exists, func, select
+from sqlalchemy import Row, Select, Text, case, cast, exists, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from course_stack.sizes import Demand, demand
@@ -62,6 +63,10 @@ class Occupancy:
     settings: PortalSettings
     used: Steps
     """All that is held, from today on."""
+    _by_id: dict[uuid.UUID, Held] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_id", {one.id: one for one in self.held})
 
     def fit(self, spec: CourseSpec, *, course: uuid.UUID | None = None, status: Status = Status.APPROVED) -> Fit:
         """Whether a spec has room from today on, as a course of that status.
@@ -69,7 +74,7 @@ class Occupancy:
         `course` is the one whose spec it is or shall become: what it holds now is left out, and it may always keep
         that much.
         """
-        own = next((one for one in self.held if one.id == course), None)
+        own = self._of(course)
         return self.fit_demand(
             demand(spec, own.former if own else 0), spec.first_day, spec.last_day, course=course, status=status
         )
@@ -84,10 +89,13 @@ class Occupancy:
         status: Status = Status.APPROVED,
     ) -> Fit:
         """As `fit`, for figures and days."""
-        own = next((one for one in self.held if one.id == course), None)
+        own = self._of(course)
         wanted = self.wanted(needed, first_day, last_day, is_deployed=own is not None and own.status in HAS_STACK,
                              status=status)  # fmt: skip
         return fits_within(self.capacity, self.used, wanted, from_day(own.holds, self.today) if own else ())
+
+    def _of(self, course: uuid.UUID | None) -> Held | None:
+        return self._by_id.get(course) if course else None
 
     def wanted(
         self,
@@ -138,10 +146,10 @@ def occupancies(
     # courses of a term begin on few days, and many are alike
     deploy_days: dict[dt.date, dt.date] = {}
     alike: dict[tuple[Stay, int], tuple[Hold, ...]] = {}
-    for row in session.execute(_holding(list(held))):
+    for row in session.execute(_holding(list(held), [f"{course}:{revision}" for course, revision in list(_DEMANDS)])):
         if row.first_day not in deploy_days:
             deploy_days[row.first_day] = deploy_day(row.first_day, settings, holidays)
-        needed = demand_of(row.spec, row.leads, row.former)
+        needed = _demand_of(session, row)
         stay = _stay(row, clock, deploy_days[row.first_day], today)
         if (key := (stay, id(needed))) not in alike:
             alike[key] = holds(stay, needed, grace_days=settings.grace_days, today=today)
@@ -161,7 +169,10 @@ def occupancies(
     return {target.name: _occupancy(target, held[target.name], holidays, today, settings) for target in targets}
 
 
-def _holding(targets: list[str]) -> Select[*tuple[Any, ...]]:
+def _holding(targets: list[str], known: list[str]) -> Select[*tuple[Any, ...]]:
+    """Courses that hold something of these targets. Specs of `known` ("course:revision") are left out: to write one as
+    text costs more than all the rest of its row."""
+    revision = cast(Course.id, Text) + ":" + cast(Course.approved_revision, Text)
     leads = select(func.count()).where(Lead.course_id == Course.id).scalar_subquery()
     former = (
         select(func.count())
@@ -183,7 +194,8 @@ def _holding(targets: list[str]) -> Select[*tuple[Any, ...]]:
             Course.last_day,
             Course.ended_early_at,
             Course.closed_at,
-            cast(Revision.spec, Text).label("spec"),
+            Course.approved_revision.label("revision"),
+            case((revision == func.any(cast(known, ARRAY(Text))), None), else_=cast(Revision.spec, Text)).label("spec"),
             leads.label("leads"),
             former.label("former"),
         )
@@ -265,8 +277,28 @@ def _stay(course: Row[Any], clock: SiteClock, begin: dt.date, today: dt.date) ->
     return Stay(course.status, begin, last_day, closed_on)
 
 
-@lru_cache(maxsize=20_000)
+_DEMANDS: dict[tuple[uuid.UUID, int], dict[tuple[int, int], Demand]] = {}
+"""Demands of revisions by (leads, former people). Revisions never change, so each is read once by each process."""
+_MOST = 20_000
+
+
+def _demand_of(session: Session, row: Row[Any]) -> Demand:
+    revision, people = (row.id, row.revision), (row.leads, row.former)
+    known = _DEMANDS.get(revision, {})
+    if people not in known:
+        text = row.spec
+        if text is None:  # read before, with other people
+            spec = select(cast(Revision.spec, Text))
+            text = session.scalar(spec.where(Revision.course_id == row.id, Revision.number == row.revision))
+        if len(_DEMANDS) >= _MOST:
+            _DEMANDS.clear()
+        known = _DEMANDS.setdefault(revision, {})
+        known[people] = demand_of(text, *people)
+    return known[people]
+
+
+@lru_cache(maxsize=1000)
 def demand_of(spec: str, leads: int, former: int = 0) -> Demand:
-    """Of a revision's spec as the database writes it: revisions never change, so each is read once."""
+    """Of a revision's spec as the database writes it."""
     people = [f"lead{number}" for number in range(max(leads, 1))]
     return demand(CourseSpec.model_validate({**json.loads(spec), "leads": people}), former)
