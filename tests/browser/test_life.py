@@ -17,7 +17,6 @@ from playwright.sync_api import Page, expect
 
 from automation.reality import LocalReality
 from course_stack import identity
-from course_stack.local.supervisor import Supervisor
 from portal import local
 from portal.config import PortalSettings
 from portal.db import connect, sessions
@@ -25,6 +24,7 @@ from portal.demo import site_clock
 from portal.mail import sink
 from tests.browser.people import run_a_cell, sign_in
 from tests.conftest import Machine
+from tests.support.portal import running_portal
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.machine]
@@ -66,13 +66,11 @@ class Portal:
 
 @pytest.fixture
 def portal(machine: Machine) -> Iterator[Portal]:
-    settings = local.up(machine.layout, lambda *_: None, demo=True)
     people = machine.people
-    with closing(identity.connect(machine.target)) as provider:
-        local.ensure_people(provider, settings, [people["teacher"].subject], [people["governance"].subject])
-    yield Portal(machine, settings)
-    for name in local.PROGRAMS:
-        Supervisor(machine.layout).remove_program(name)
+    with running_portal(machine, demo=True) as settings:
+        with closing(identity.connect(machine.target)) as provider:
+            local.ensure_people(provider, settings, [people["teacher"].subject], [people["governance"].subject])
+        yield Portal(machine, settings)
 
 
 def picture(page: Page, name: str) -> None:

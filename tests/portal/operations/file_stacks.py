@@ -78,14 +78,19 @@ def _hub(run: ClaimedRun) -> list[tuple[str, Any]]:
     return [("applied_revision", run.revision), ("hub_url", run.target.hub_url(run.slug)), ("stack_gone_at", None)]
 
 
+def file_works() -> dict[Kind, Work]:
+    """The work of each kind."""
+    effects = {Kind.DEPLOY: deploy, Kind.DESTROY: destroy}
+    kinds = (Kind.DEPLOY, Kind.CHECK, Kind.UPDATE, Kind.REFRESH, Kind.CLOSE, Kind.ARCHIVE, Kind.DESTROY)
+    return {kind: work(kind, effects.get(kind, needs_stack)) for kind in kinds}
+
+
 def main() -> None:
     logs.configure()
     settings, stop = PortalSettings(), threading.Event()
     if sys.argv[1] == "scheduler":
         run_scheduler(settings, stop)
-    effects = {Kind.DEPLOY: deploy, Kind.DESTROY: destroy}
-    kinds = (Kind.DEPLOY, Kind.CHECK, Kind.REFRESH, Kind.CLOSE, Kind.ARCHIVE, Kind.DESTROY)
-    run_worker(settings, stop, {kind: work(kind, effects.get(kind, needs_stack)) for kind in kinds}, beside=[])
+    run_worker(settings, stop, file_works(), beside=[])
 
 
 if __name__ == "__main__":
