@@ -36,7 +36,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-chaos: setup ## kill operations at 50 random moments and report
+chaos: setup ## kill operations, and the portal's processes, at random moments and report
 	$(PYTEST) -m long tests/chaos -s
 
 conformance-cli: setup ## the conformance suite on the installed pulumi CLI
