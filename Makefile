@@ -1,5 +1,6 @@
 # The commands of this repository. `make demo` and `make test` set up everything they need.
 PYTHON ?= python3
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
@@ -24,8 +25,8 @@ setup: $(VENV)/ready ## install everything into .venv
 demo: setup ## services, portal, one course that runs and one that waits; Ctrl-C stops all
 	@$(BIN)/jhaas demo
 
-test: setup ## linters aside, every check that CI makes
-	$(PYTEST) -m "not long"
+test: setup ## linters aside, every check that CI makes; JOBS=1 for one after the other
+	$(PYTEST) -m "not long" -n $(JOBS) --dist loadgroup --no-loadscope-reorder --durations 15
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
