@@ -33,6 +33,7 @@ _TOGETHER = ("browser/portal", "browser", "chaos")
 """Folders whose tests share what is costly to make."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the work, each file has one of them, and so has each folder of `_TOGETHER`."""
     for item in items:
