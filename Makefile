@@ -26,7 +26,7 @@ demo: setup ## services, portal, one course that runs and one that waits; Ctrl-C
 	@$(BIN)/jhaas demo
 
 test: setup ## linters aside, every check that CI makes; JOBS=1 for one after the other
-	$(PYTEST) -m "not long" -n $(JOBS) --dist loadgroup --no-loadscope-reorder --durations 15
+	$(PYTEST) -m "not long" -n $(JOBS) --dist loadfile --no-loadscope-reorder --durations 15
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -29,19 +29,6 @@ settings.load_profile("any machine")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_TOGETHER = ("browser/portal", "browser", "chaos")
-"""Folders whose tests share what is costly to make."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the work, each file has one of them, and so has each folder of `_TOGETHER`."""
-    for item in items:
-        place = item.path.relative_to(Path(__file__).parent).as_posix()
-        group = next((folder for folder in _TOGETHER if place.startswith(f"{folder}/")), place)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @dataclass(frozen=True)
 class Machine:
     """The local services, really running. Tests share them: a test makes objects under names of its own."""
