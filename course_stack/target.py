@@ -7,9 +7,11 @@ administrative credentials reach the providers by file (`CREDENTIALS_ENV`), so t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from course_stack.cluster import ClusterTarget
 
 CREDENTIALS_ENV = "JHAAS_CREDENTIALS_DIR"
 """Environment variable naming the folder that holds `identity.json`, `object-store.json` and `archives.json` (0600)."""
@@ -52,6 +54,13 @@ class Target(_Frozen):
     identity: IdentityTarget
     object_store: ObjectStoreTarget
     home: Path | None = Field(default=None, description="Data folder of this machine (local targets only).")
+    cluster: ClusterTarget | None = Field(default=None, description="The cluster (Kubernetes targets only).")
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        if (self.kind == "kubernetes") != (self.cluster is not None):
+            raise ValueError("cluster is needed where kind is kubernetes, and only there")
+        return self
 
     def hub_host(self, slug: str) -> str:
         """Host name of a course's hub, without port."""
