@@ -15,14 +15,20 @@ class CredentialsError(Exception):
 
 def credentials(name: str, folder: Path | None = None) -> dict[str, str]:
     """The content of `folder/NAME`, or of that file in the folder that `JHAAS_CREDENTIALS_DIR` names."""
-    if folder is None:
-        if not (given := os.environ.get(CREDENTIALS_ENV)):
-            raise CredentialsError(f"{CREDENTIALS_ENV} is not set: give the folder that holds {name}.")
-        folder = Path(given)
-    path = folder / name
+    path = in_folder(name, folder)
+    if path is None:
+        raise CredentialsError(f"{CREDENTIALS_ENV} is not set: give the folder that holds {name}.")
     try:
         content: dict[str, str] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not JSON"
         raise CredentialsError(f"{path} cannot be read ({reason}): it must hold the key of its service.") from None
     return content
+
+
+def in_folder(name: str, folder: Path | None = None) -> Path | None:
+    """Where `NAME` lies in `folder`, or in the folder that `JHAAS_CREDENTIALS_DIR` names; None without either."""
+    if folder is None:
+        given = os.environ.get(CREDENTIALS_ENV)
+        folder = Path(given) if given else None
+    return None if folder is None else folder / name
