@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pulumi.dynamic import DiffResult, ResourceProvider
 
-from course_stack.target import Target
+from course_stack.target import WITHOUT_CLUSTER, Target
 
 Properties = dict[str, Any]
 
@@ -41,10 +41,13 @@ class Provider(ResourceProvider):
 
 
 def target_of(properties: Properties) -> Target:
-    """The target that an object was made on."""
-    return Target.model_validate(properties["target"])
+    """The target that an object was made on, without its cluster."""
+    return Target.model_validate(properties["target"], context=WITHOUT_CLUSTER)
 
 
 def target_inputs(target: Target) -> Properties:
-    """The target as an input: addresses and choices, nothing secret."""
-    return {"target": target.model_dump(mode="json", exclude_none=True)}
+    """The target as an input: addresses and choices, nothing secret.
+
+    Without the cluster, which none of our resources needs: another image or toleration there changes no account, bucket
+    or key of a course."""
+    return {"target": target.model_dump(mode="json", exclude={"cluster"}, exclude_none=True)}

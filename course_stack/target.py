@@ -9,12 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from course_stack.cluster import ClusterTarget
 
 CREDENTIALS_ENV = "JHAAS_CREDENTIALS_DIR"
 """Environment variable naming the folder that holds `identity.json`, `object-store.json` and `archives.json` (0600)."""
+
+WITHOUT_CLUSTER = "without cluster"
+"""Context in which a target is read whose cluster was left out (`course_stack.resources.target_inputs`)."""
 
 
 class _Frozen(BaseModel):
@@ -37,7 +40,7 @@ class ObjectStoreTarget(_Frozen):
     """The S3 store that holds the buckets of courses."""
 
     kind: Literal["seaweedfs", "aws"]
-    endpoint: str | None = Field(description="Address of the S3 API; none for AWS itself.")
+    endpoint: str | None = Field(default=None, description="Address of the S3 API; none for AWS itself.")
     region: str = "us-east-1"
     path_style: bool = True
     keep_buckets: bool = Field(default=False, description="Leave a course's buckets in place when it is destroyed.")
@@ -57,7 +60,9 @@ class Target(_Frozen):
     cluster: ClusterTarget | None = Field(default=None, description="The cluster (Kubernetes targets only).")
 
     @model_validator(mode="after")
-    def _of_its_kind(self) -> Self:
+    def _of_its_kind(self, info: ValidationInfo) -> Self:
+        if info.context == WITHOUT_CLUSTER:
+            return self
         if (self.kind == "kubernetes") != (self.cluster is not None):
             raise ValueError("cluster is needed where kind is kubernetes, and only there")
         return self
