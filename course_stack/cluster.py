@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from course_stack.spec import Toleration
 from course_stack.spec.fields import Image
 
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
-Cidr = Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
+
+
+def _cidr(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"is no range of addresses like 10.0.0.0/8 or fd00::/8 ({error})") from None
+    return text
+
+
+Cidr = Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"), AfterValidator(_cidr)]
+
+METADATA = ("169.254.169.254/32", "fd00:ec2::254/128")
+"""Where machines of clouds tell who they are, with keys to the cloud: never for notebooks, whatever a target opens."""
 
 
 class _Frozen(BaseModel):
@@ -63,6 +77,9 @@ class IngressEdge(_Frozen):
     )
     cluster_issuer: KubernetesName | None = Field(default=None, description="cert-manager's, where tls is issuer.")
     namespace: KubernetesName = Field(default="traefik", description="Namespace of the ingress controller's pods.")
+    addresses: tuple[Cidr, ...] = Field(
+        default=(), description="From where its pods call, where they are in their nodes' network (hostNetwork)."
+    )
 
     @model_validator(mode="after")
     def _issued(self) -> IngressEdge:
@@ -79,6 +96,9 @@ class GatewayEdge(_Frozen):
     gateway_namespace: KubernetesName
     section: KubernetesName | None = Field(default=None, description="Listener of the Gateway; none: any.")
     namespace: KubernetesName = Field(default="traefik", description="Namespace of the gateway's own pods.")
+    addresses: tuple[Cidr, ...] = Field(
+        default=(), description="From where its pods call, where they are in their nodes' network (hostNetwork)."
+    )
 
 
 class NoEdge(_Frozen):
@@ -101,6 +121,8 @@ class Opening(_Frozen):
     def _one_peer(self) -> Opening:
         if (self.cidr is None) == (self.namespace is None):
             raise ValueError("exactly one of cidr and namespace is needed")
+        if self.notebooks and self.cidr in METADATA:
+            raise ValueError(f"notebooks never reach {self.cidr}: it hands out keys to the cloud")
         return self
 
 
