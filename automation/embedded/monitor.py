@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
@@ -33,20 +34,22 @@ from automation.embedded.wire import from_struct, to_struct
 ORGANIZATION = "organization"
 _SHUT_DOWN = "resource monitor shut down"
 _ENDED = "Resource monitor has terminated, shutting down"
+_TURNING_AWAY = 5.0
+"""Seconds; it takes some milliseconds."""
 _SEVERITIES: tuple[Severity, ...] = ("debug", "info", "warning", "error")
 
 
 class EngineService(engine_pb2_grpc.EngineServicer):
     """Where programs and plugins log, and where the program leaves its root resource."""
 
-    def __init__(self, events: Events, deployment: Deployment | None = None) -> None:
+    def __init__(self, events: Events, ready: Future[Deployment] | None = None) -> None:
         self._events = events
-        self._deployment = deployment
+        self._ready = ready
         self._root = ""
 
     def Log(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 -- names of the protocol
         severity = _SEVERITIES[request.severity]
-        if self._deployment is not None and self._deployment.stopping and _ENDED in request.message:
+        if _ENDED in request.message and self._stopping:
             severity = "debug"  # the program's echo of what ended it
         self._events.diagnostic(severity, request.message, request.urn, ephemeral=request.ephemeral)
         return empty_pb2.Empty()
@@ -61,17 +64,30 @@ class EngineService(engine_pb2_grpc.EngineServicer):
     def StartDebugging(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
         return empty_pb2.Empty()
 
+    @property
+    def _stopping(self) -> bool:
+        ready = self._ready
+        return ready is not None and ready.done() and (ready.cancelled() or ready.result().stopping)
+
 
 class MonitorService(resource_pb2_grpc.ResourceMonitorServicer):
-    """Takes the program's registrations. What it does not do, it refuses by name and ends the operation."""
+    """Takes the program's registrations. What it does not do, it refuses by name and ends the operation.
 
-    def __init__(self, deployment: Deployment, info: Any, root: str) -> None:
-        self._deployment = deployment
+    `ready` gives the deployment, or is cancelled where there is none to be. A program's runtime asks for the
+    deployment's information before it runs a line of the program: until `ready` is, it waits there.
+    """
+
+    def __init__(self, ready: Future[Deployment], info: Any, root: str) -> None:
+        self._ready = ready
         self._info = info
         self._root = root
         self._component_providers: dict[str, dict[str, str]] = {}
 
     def GetDeploymentInfo(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+        try:
+            self._ready.result()
+        except CancelledError:
+            context.abort(grpc.StatusCode.UNAVAILABLE, _SHUT_DOWN)
         return self._info
 
     def SupportsFeature(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
@@ -132,6 +148,10 @@ class MonitorService(resource_pb2_grpc.ResourceMonitorServicer):
 
     def RegisterPackage(self, request: Any, context: Any) -> Any:  # noqa: N802
         self._refuse(context, Unsupported(f"parameterized packages ({request.name})"))
+
+    @property
+    def _deployment(self) -> Deployment:
+        return self._ready.result()
 
     def _inherited(self, parent: str, package: str) -> str:
         return self._component_providers.get(parent, {}).get(package, "")
@@ -255,12 +275,13 @@ class EngineServer:
         self._server.stop(1).wait()
 
 
-def run_program(client: str, monitor: str, info: Any, cwd: str, wait: Callable[[Any], Any]) -> str:
-    """Let the language runtime at `client` run the program; what it ended with, empty for success. `wait` takes the
-    future of the answer and gives its result."""
-    channel = grpc.insecure_channel(client, options=_GRPC_CHANNEL_OPTIONS)
-    try:
-        future = language_pb2_grpc.LanguageRuntimeStub(channel).Run.future(
+class Program:
+    """A program that the language runtime at `client` runs, from the beginning of its start-up."""
+
+    def __init__(self, client: str, monitor: str, info: Any, cwd: str) -> None:
+        self._client = client
+        self._channel = grpc.insecure_channel(client, options=_GRPC_CHANNEL_OPTIONS)
+        self._answer = language_pb2_grpc.LanguageRuntimeStub(self._channel).Run.future(
             language_pb2.RunRequest(
                 project=info.project,
                 stack=info.stack,
@@ -274,12 +295,23 @@ def run_program(client: str, monitor: str, info: Any, cwd: str, wait: Callable[[
                 organization=info.organization,
             )
         )
-        answer = wait(future)
-    except grpc.RpcError as error:
-        return f"the program's runtime at {client} failed: {error.details()}"
-    finally:
-        channel.close()
-    return str(answer.error)
+
+    def result(self, wait: Callable[[Any], Any]) -> str:
+        """What it ended with, empty for success. `wait` takes the future of the answer and gives its result."""
+        try:
+            return str(wait(self._answer).error)
+        except grpc.RpcError as error:
+            return f"the program's runtime at {self._client} failed: {error.details()}"
+
+    def turned_away(self) -> None:
+        """Wait for its end where it got no deployment: its runtime clears up, and tells us so, before it answers."""
+        with contextlib.suppress(grpc.RpcError, grpc.FutureTimeoutError):
+            self._answer.result(_TURNING_AWAY)
+
+    def close(self) -> None:
+        """Hear no more of it."""
+        self._answer.cancel()
+        self._channel.close()
 
 
 def deployment_info(project: str, stack: str, config: Properties, *, preview: bool, parallel: int) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import platform
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from automation.embedded.arguments import Arguments
@@ -35,7 +35,7 @@ from automation.embedded.values import Properties
 
 if TYPE_CHECKING:
     from automation.embedded.command import Call
-    from automation.embedded.monitor import EngineServer, EngineService
+    from automation.embedded.monitor import EngineServer, EngineService, Program
 
 PARALLEL = 16
 """Provider calls at a time, without `--parallel`; programs may have four times as many registrations open."""
@@ -103,7 +103,9 @@ class _Run:
         self._secrets = secrets
         self._parallel = min(max(arguments.number("parallel", PARALLEL), 1), _MOST_PARALLEL)
         self._stream: EventStream | None = None
-        self._server: Any = None
+        self._server: EngineServer | None = None
+        self._program: Program | None = None
+        self._ready: Future[Deployment] = Future()
         self._start_time = time.time()
 
     def run(self) -> None:
@@ -118,6 +120,10 @@ class _Run:
             self._run(plugins)
         finally:
             plugins.close()
+            if self._program is not None:
+                if self._ready.cancel():
+                    self._program.turned_away()
+                self._program.close()
             if self._server is not None:
                 self._server.stop()
             if self._stream is not None:
@@ -133,10 +139,11 @@ class _Run:
             if not log.startswith("tcp://"):
                 raise Unsupported("event logs that are files")
             self._stream = EventStream(log)
-        if self._kind == "update":
-            # The key takes a fifth of a second; what is needed after it is loaded meanwhile.
-            for module in ("automation.embedded.monitor", "cryptography.hazmat.primitives.ciphers.aead"):
-                importlib.import_module(module)
+        display = Display(self._kind, stack.name, call.out, preview=self._preview)
+        self.events = events = Events([display, *([self._stream] if self._stream else [])])
+        if self._kind == "update" and not settings.has_secrets:
+            # The key takes a fifth of a second: the program's runtime starts meanwhile.
+            self._start_program(settings.values(None))
         crypter = checked(self._secrets).crypter
         decrypt = crypter.decrypt
         if (state_salt := salt_of(self._saved)) and state_salt != self._secrets.salt:
@@ -150,8 +157,6 @@ class _Run:
         if self._arguments.flag("clear-pending-creates"):
             base.pending = [pending for pending in base.pending if pending.kind != "creating"]
 
-        display = Display(self._kind, stack.name, call.out, preview=self._preview)
-        self.events = events = Events([display, *([self._stream] if self._stream else [])])
         events.hide(config)
         for resource in base.resources:
             events.hide(resource.inputs)
@@ -201,18 +206,24 @@ class _Run:
             self._run_program(deployment, config)
             deployment.finish_update()
 
-    def _run_program(self, deployment: Deployment, config: Properties) -> None:
-        from automation.embedded.monitor import EngineService, MonitorService, deployment_info, run_program
+    def _start_program(self, config: Properties) -> None:
+        from automation.embedded.monitor import EngineService, MonitorService, Program, deployment_info
 
         info = deployment_info(
             self._stack.project, self._stack.name, config, preview=self._preview, parallel=self._parallel
         )
         root = str(self._call.project.folder)
-        self._server = self._engine_server(EngineService(self.events, deployment), self._parallel * 4 + 8)
-        self._server.add_monitor(MonitorService(deployment, info, root))
+        self._server = self._engine_server(EngineService(self.events, self._ready), self._parallel * 4 + 8)
+        self._server.add_monitor(MonitorService(self._ready, info, root))
         self._server.start()
-        client, address = self._arguments.options["client"], self._server.address
-        error = run_program(client, address, info, self._call.cwd, deployment.wait)
+        self._program = Program(self._arguments.options["client"], self._server.address, info, self._call.cwd)
+
+    def _run_program(self, deployment: Deployment, config: Properties) -> None:
+        if self._program is None:
+            self._start_program(config)
+        assert self._program is not None
+        self._ready.set_result(deployment)
+        error = self._program.result(deployment.wait)
         deployment.wait_idle()
         if error and not deployment.stopping:
             # The program's own words were logged already.
@@ -224,8 +235,7 @@ class _Run:
         if self._server is None:
             self._server = self._engine_server(EngineService(self.events), threads=8)
             self._server.start()
-        address: str = self._server.address
-        return address
+        return self._server.address
 
     def _engine_server(self, service: EngineService, threads: int) -> EngineServer:
         from automation.embedded.monitor import EngineServer

@@ -75,6 +75,26 @@ def test_a_stack_lives_and_ends_on_s3(on_s3: Course, folder: Path, s3: S3) -> No
     assert keys(s3, on_s3) == [".pulumi/meta.yaml"]
 
 
+def test_with_a_wrong_passphrase_no_line_of_the_program_is_run(
+    course: Course, capfd: pytest.CaptureFixture[str]
+) -> None:
+    course.program = lambda: None
+    course.create().up()
+    before = course.state.read_bytes()
+    ran: list[str] = []
+    wrong = Course(course.folder, engine="embedded", passphrase="battery staple", program=lambda: ran.append("ran"))
+
+    with pytest.raises(auto.CommandError) as refused:
+        wrong.select().up()
+
+    assert "incorrect passphrase" in str(refused.value)
+    assert "terminated" not in str(refused.value)
+    assert ran == []
+    assert capfd.readouterr() == ("", "")
+    assert course.state.read_bytes() == before
+    assert summary(course.select().up())["same"]
+
+
 def test_markers_of_empty_folders_are_neither_locks_nor_stacks(on_s3: Course, s3: S3) -> None:
     on_s3.program = lambda: None
     stack = on_s3.create()
