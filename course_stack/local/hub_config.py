@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FieldSerializationInfo, SecretStr, field_serializer
 
@@ -92,7 +92,7 @@ def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Setting
             "public_url": target.hub_url(spec.slug),
             "db_url": f"sqlite:///{layout.hub(spec.slug) / 'jupyterhub.sqlite'}",
             "cookie_secret": hashlib.sha256(config.cookie_secret.get_secret_value().encode()).digest(),
-            "authenticator_class": "course_stack.local.authenticator.CourseAuthenticator",
+            "authenticator_class": "course_stack.hub_files.authenticator.CourseAuthenticator",
             "spawner_class": "course_stack.local.spawner.CourseSpawner",
             "proxy_class": "course_stack.local.proxy.CourseProxy",
             # servers and their routes outlive the hub
@@ -244,9 +244,8 @@ def _sign_in(config: HubConfig, names: CourseNames) -> dict[str, Any]:
         "authorize_url": config.endpoints["authorize"],
         "token_url": config.endpoints["token"],
         "userdata_url": config.endpoints["userinfo"],
-        # RP-initiated logout: the provider asks whether to end the session there as well, then leads back
-        "logout_redirect_url": f"{config.endpoints['end_session']}?"
-        + urlencode({"client_id": config.client_id, "post_logout_redirect_uri": home}),
+        "end_session_url": config.endpoints["end_session"],
+        "home_url": home,
         "provider_host": urlsplit(identity.url).netloc if identity.internal_url else "",
         "scope": ["openid", "profile", "email", "groups"],
         "username_claim": "sub",
@@ -257,4 +256,5 @@ def _sign_in(config: HubConfig, names: CourseNames) -> dict[str, Any]:
         "enable_auth_state": True,
         "auth_refresh_age": config.refresh_seconds,
         "recheck_seconds": config.recheck_seconds,
+        "check_user": CHECK_USER,
     }

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from traitlets.config import Config
 
-from course_stack.local.authenticator import CourseAuthenticator
+from course_stack.hub_files.authenticator import CourseAuthenticator
 from course_stack.local.hub_config import CHECK_USER, REFRESH_SECONDS
 
 
@@ -97,6 +97,7 @@ def _authenticator(url: str) -> CourseAuthenticator:
             "allowed_groups": {"jhaas-biology"},
             "enable_auth_state": True,
             "recheck_seconds": 0,
+            "check_user": CHECK_USER,
         }
     )
     return CourseAuthenticator(config=settings)
@@ -198,3 +199,12 @@ def test_names_that_differ_in_capitals_are_different_people(provider: Provider) 
     authenticator = _authenticator(provider.url)
     assert authenticator.normalize_username("Anna") != authenticator.normalize_username("anna")
     assert REFRESH_SECONDS <= 300
+
+
+def test_signing_out_goes_on_to_the_provider_and_back_to_the_hub() -> None:
+    addresses = {"end_session_url": "https://id.example.org/end", "home_url": "https://biology.example.org/"}
+    settings = Config(CourseAuthenticator={"client_id": "course", "recheck_seconds": 0, **addresses})
+    assert CourseAuthenticator(config=settings).logout_redirect_url == (
+        "https://id.example.org/end?client_id=course&post_logout_redirect_uri=https%3A%2F%2Fbiology.example.org%2F"
+    )
+    assert CourseAuthenticator(recheck_seconds=0).logout_redirect_url == ""

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlencode
 
 from jupyterhub.utils import new_token
 from oauthenticator.generic import GenericOAuthenticator
@@ -15,23 +16,28 @@ from tornado.httpclient import HTTPClientError
 from tornado.ioloop import PeriodicCallback
 from traitlets import Integer, Unicode
 
-from course_stack.local.hub_config import CHECK_USER
-
 _unreachable: ContextVar[list[str]] = ContextVar("unreachable")
 
 
 class CourseAuthenticator(GenericOAuthenticator):  # type: ignore[misc] # it has no types
-    """GenericOAuthenticator, with three additions.
+    """GenericOAuthenticator, with four additions.
 
     - Group membership counts at every refresh, not only at sign-in: oauthenticator brings the groups up to date, but
       leaves somebody in who is in none of the allowed ones any more.
     - People whose server runs are asked about again by the hub itself. A notebook that is left open makes no request
       that would ask, and a participant could change a server to ask less often.
     - A provider that does not answer throws nobody out; one that says no does.
+    - Signing out goes on to the provider.
     """
 
     provider_host = Unicode(
         help="Host header for calls to the provider, where its internal address differs from its public one.",
+        config=True,
+    )
+    end_session_url = Unicode(help="Where the provider ends its own session; empty: it stays.", config=True)
+    home_url = Unicode(help="Public address of this hub, to which the provider leads back from there.", config=True)
+    check_user = Unicode(
+        help="Name of the user under which the portal checks that a notebook runs; nobody can sign in under it.",
         config=True,
     )
     recheck_seconds = Integer(60, help="How often people with a running server are asked about; 0: never.", config=True)
@@ -42,13 +48,21 @@ class CourseAuthenticator(GenericOAuthenticator):  # type: ignore[misc] # it has
         if self.recheck_seconds:
             PeriodicCallback(self.recheck, self.recheck_seconds * 1000).start()
 
+    def _logout_redirect_url_default(self) -> str:
+        """RP-initiated logout: the provider asks whether to end the session there as well, then leads back."""
+        if not self.end_session_url:
+            return ""
+        return f"{self.end_session_url}?" + urlencode(
+            {"client_id": self.client_id, "post_logout_redirect_uri": self.home_url}
+        )
+
     def normalize_username(self, username: str) -> str:
         """Subjects are compared letter by letter: `Anna` and `anna` may be two people."""
         return str(username)
 
     def check_blocked_users(self, username: str, authentication: Any = None) -> bool:
         """Nobody signs in as the check."""
-        return username != CHECK_USER and bool(super().check_blocked_users(username, authentication))
+        return username != self.check_user and bool(super().check_blocked_users(username, authentication))
 
     async def fetch(self, req: Any, label: str = "fetching", parse_json: bool = True, **kwargs: Any) -> Any:  # noqa: ARG002
         """As the original, with the provider's host name. It notes where the provider could not be reached, and logs
@@ -67,7 +81,7 @@ class CourseAuthenticator(GenericOAuthenticator):  # type: ignore[misc] # it has
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """True: nothing changed, or the provider cannot be asked. False: sign in again. A dict: brought up to date."""
-        if user.name == CHECK_USER:
+        if user.name == self.check_user:
             return True
         # A refresh token that was exchanged is void: the next one to ask must find the new one stored.
         async with self._refreshing[user.name]:

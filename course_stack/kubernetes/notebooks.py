@@ -1,0 +1,183 @@
+"""What Zero to JupyterHub is told about the notebooks of a course: its key `singleuser`, and the spawner's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from course_stack.cluster import ClusterTarget
+from course_stack.kubernetes.chart import CLOSED, RESTRICTED, RESTRICTED_POD, file, image, toleration
+from course_stack.kubernetes.names import ClusterNames
+from course_stack.local.hub_config import RECHECK_SECONDS
+from course_stack.local.startup import script
+from course_stack.sizes import Size, largest_notebook, mib, notebook
+from course_stack.spec import CourseSpec, Profile
+
+HOME = "/home/jovyan"
+"""Where a notebook finds its home: as in Jupyter's container images."""
+
+START_UP = "/etc/jhaas/start-up.sh"
+
+START_SECONDS = 900
+"""A pod that does not run by then is given up. Images of many GB are pulled before the first day; where a new node has
+not got them yet, ten minutes are not always enough."""
+HTTP_SECONDS = 120
+"""A server that does not answer so long after its pod runs is given up: the start-up waits 20 seconds at most."""
+
+SHARED_MEMORY = "shared-memory"
+MIB = 2**20
+
+
+def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
+    """The chart's `singleuser`."""
+    largest = largest_notebook(spec)
+    return {
+        # KubeSpawner gives the whole reference to the kubelet; without a tag of its own the chart leaves it as it is
+        "image": {**image(None, cluster), "name": spec.image, "tag": ""},
+        "cmd": _command(spec),
+        "defaultUrl": _no_expansion_in_urls(spec.default_url),
+        "extraEnv": {"HOME": HOME, **{name: _literal(value) for name, value in spec.environment.items()}},
+        "extraFiles": _files(spec),
+        "startTimeout": START_SECONDS,
+        "uid": cluster.uid,
+        "fsGid": cluster.gid,
+        "allowPrivilegeEscalation": False,
+        # its init container is privileged, and a privileged pod is refused; network policies close the address
+        "cloudMetadata": {"blockWithIptables": False},
+        "networkPolicy": {"egressAllowRules": CLOSED},
+        # addresses of the course's services as variables of every notebook help nobody
+        "extraPodConfig": {"enableServiceLinks": False},
+        "nodeSelector": dict(cluster.notebooks.node_selector),
+        "extraTolerations": [toleration(one) for one in cluster.notebooks.tolerations],
+        **_sizes(notebook(spec.resources)),
+        "profileList": [_profile(profile, spec, cluster) for profile in spec.profiles],
+        "storage": {
+            "type": "dynamic",
+            "capacity": f"{mib(spec.home_size)}Mi",
+            "homeMountPath": HOME,
+            "dynamic": {
+                "storageClass": cluster.storage_class,
+                "volumeNameTemplate": "home",
+                "storageAccessModes": ["ReadWriteOnce"],
+            },
+            "extraVolumes": {
+                SHARED_MEMORY: _shared_memory(largest),
+                **{
+                    f"shared-{volume.name}": {
+                        "name": f"shared-{volume.name}",
+                        "persistentVolumeClaim": {"claimName": ClusterNames(spec.slug).shared(volume.name)},
+                    }
+                    for volume in spec.shared_volumes
+                },
+            },
+            "extraVolumeMounts": {
+                SHARED_MEMORY: {"name": SHARED_MEMORY, "mountPath": "/dev/shm"},  # noqa: S108 (a mount, not a file)
+                **{
+                    f"shared-{volume.name}": {
+                        "name": f"shared-{volume.name}",
+                        "mountPath": volume.mount_path,
+                        # leads' own pods get it writable: the spawner's `lead_mounts`
+                        "readOnly": volume.kind == "material",
+                    }
+                    for volume in spec.shared_volumes
+                },
+            },
+        },
+    }
+
+
+def spawner(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
+    """Settings of the spawner for which the chart has no key."""
+    return {
+        "lead_mounts": [f"shared-{volume.name}" for volume in spec.shared_volumes if volume.kind == "material"],
+        "args": _arguments(),
+        "working_dir": HOME,
+        "http_timeout": HTTP_SECONDS,
+        "gid": cluster.gid,
+        "pod_security_context": RESTRICTED_POD,
+        "container_security_context": RESTRICTED,
+        # a home goes with its course, after it was archived, and never with its owner
+        "delete_pvc": False,
+        # names of releases before 4.0, which no course of ours has
+        "handle_legacy_names": False,
+    }
+
+
+def _profile(profile: Profile, spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
+    size = notebook(profile.resources or spec.resources)
+    override: dict[str, Any] = {
+        "image": profile.image or spec.image,
+        "mem_guarantee": size.guarantee.memory_mib * MIB,
+        "mem_limit": size.limit.memory_mib * MIB,
+        "cpu_guarantee": size.guarantee.cpu_millicores / 1000,
+        "cpu_limit": size.limit.cpu_millicores / 1000,
+        "volumes": {SHARED_MEMORY: _shared_memory(size)},
+    }
+    if profile.gpu:
+        # both, since a quota counts requests, and Kubernetes wants them equal
+        override["extra_resource_guarantees"] = {profile.gpu.resource: profile.gpu.count}
+        override["extra_resource_limits"] = {profile.gpu.resource: profile.gpu.count}
+        override["node_selector"] = dict(cluster.gpu.node_selector)
+        override["tolerations"] = [
+            toleration(one)
+            for one in (*cluster.notebooks.tolerations, *cluster.gpu.tolerations, profile.gpu.toleration)
+        ]
+    return {
+        "display_name": profile.name,
+        "description": profile.description,
+        "slug": profile.key,
+        "default": profile is spec.default_profile,
+        "kubespawner_override": override,
+    }
+
+
+def _sizes(size: Size) -> dict[str, Any]:
+    """In bytes and cores: `M` means 2²⁰ to KubeSpawner and 10⁶ to Kubernetes."""
+    return {
+        "memory": {"guarantee": size.guarantee.memory_mib * MIB, "limit": size.limit.memory_mib * MIB},
+        "cpu": {"guarantee": size.guarantee.cpu_millicores / 1000, "limit": size.limit.cpu_millicores / 1000},
+    }
+
+
+def _shared_memory(size: Size) -> dict[str, Any]:
+    """In a container /dev/shm has 64 MiB otherwise: too little for data loaders of PyTorch. What lies in it counts to
+    the notebook's memory, so that its limit is that of the notebook."""
+    return {"name": SHARED_MEMORY, "emptyDir": {"medium": "Memory", "sizeLimit": f"{size.limit.memory_mib}Mi"}}
+
+
+def _command(spec: CourseSpec) -> list[str]:
+    server = ["jupyterhub-singleuser"]
+    return ["/bin/sh", START_UP, *server] if _files(spec) else server
+
+
+def _files(spec: CourseSpec) -> dict[str, Any]:
+    """The start-up as a file that stands in front of the server's command.
+
+    Kubernetes' own hook (`postStart`) would run beside the image's entry point in no order, keep the container from
+    being ready for as long as it likes, and end the container when it fails. As an argument the script would be changed
+    on its way: the kubelet replaces `$(NAME)` and `$$` there.
+    """
+    if not spec.git_repositories and not spec.start_commands:
+        return {}
+    return {"start-up.sh": file(START_UP, script(spec.git_repositories, spec.start_commands) + "\n")}
+
+
+def _arguments() -> list[str]:
+    """As the local target's (`course_stack.local.hub_config.server_arguments`), but for the sockets of kernels: a pod
+    has a network of its own."""
+    return [
+        f"--HubOAuth.cache_max_age={RECHECK_SECONDS}",
+        "--ServerApp.answer_yes=True",
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+
+
+def _literal(value: str) -> str:
+    """A variable's value as it was written, past KubeSpawner, which fills in `{username}`, and the kubelet, which fills
+    in `$(NAME)`."""
+    return value.replace("$", "$$").replace("{", "{{").replace("}", "}}")
+
+
+def _no_expansion_in_urls(path: str) -> str:
+    """The same path, for the kubelet to leave alone."""
+    return path.replace("$", "%24")

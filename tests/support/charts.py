@@ -1,0 +1,71 @@
+"""Helm charts' schemas and defaults, which are read but not kept in this repository.
+
+They are the folder that `JHAAS_CHARTS` names, else `../shared/charts` beside the checkout: one folder for each chart
+with `values.yaml` and `values.schema.yaml` or `.json`, taken from the chart unchanged. A test that needs them skips,
+and says why, where they are missing.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def folder(chart: str) -> Path:
+    """Where the chart's files are, for example `jupyterhub-4.4.0`; skips the test where they are not."""
+    charts = Path(os.environ.get("JHAAS_CHARTS") or ROOT.parent / "shared/charts")
+    if not (charts / chart).is_dir():
+        pytest.skip(f"no schema of the chart {chart} in {charts}; name the folder of the charts in JHAAS_CHARTS")
+    return charts / chart
+
+
+def problems(chart: str, values: dict[str, Any]) -> list[str]:
+    """What Helm would refuse in these values: the schema is applied to the chart's defaults with ours over them."""
+    found = _validator(folder(chart)).iter_errors(merged(chart, values))
+    return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in found]
+
+
+def merged(chart: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The chart's defaults with these values over them, as Helm puts them together: mappings are merged, everything
+    else is replaced, and a key whose value is None counts as not given (where the default is not None either)."""
+    return _over(copy.deepcopy(_defaults(folder(chart))), values)
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    for key, value in above.items():
+        if value is None and below.get(key) is not None:
+            del below[key]
+        elif isinstance(value, dict) and isinstance(below.get(key), dict):
+            _over(below[key], value)
+        else:
+            below[key] = value
+    return below
+
+
+@cache
+def _defaults(chart: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((chart / "values.yaml").read_text())
+    return loaded
+
+
+@cache
+def _validator(chart: Path) -> Any:
+    as_json = chart / "values.schema.json"
+    schema = (
+        json.loads(as_json.read_text())
+        if as_json.exists()
+        else yaml.safe_load((chart / "values.schema.yaml").read_text())
+    )
+    kind = jsonschema.validators.validator_for(schema)
+    kind.check_schema(schema)
+    return kind(schema)
