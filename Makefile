@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test lint format chaos lives stories bench conformance-cli schema clean translations
+.PHONY: help setup demo test lint format chaos lives stories cluster bench conformance-cli schema clean translations
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -48,6 +48,9 @@ lives: setup ## 10,000 lives of a course through the table of its statuses
 
 stories: setup ## 200 stories of people, scheduler and workers that die at every write; processes killed at random
 	$(PYTEST) -m long tests/portal/operations -s
+
+cluster: setup ## courses on the Kubernetes cluster that KUBECONFIG and JHAAS_TEST_TARGET name
+	$(PYTEST) -m cluster tests/cluster
 
 bench: setup ## measure what is promised; table and benchmarks/results/*.json
 	$(BIN)/python -m benchmarks

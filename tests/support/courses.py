@@ -53,6 +53,27 @@ class DeployedCourse:
         """Create or update everything. `changes` are changes of the spec."""
         if changes:
             self.spec = load_spec({**self.spec.model_dump(mode="json"), **changes})
+        client = self.make_login()
+        target = target_inputs(self.machine.target)
+        wanted = {
+            "slug": self.spec.slug,
+            "course": self.spec.model_dump(mode="json", exclude_none=True),
+            "client_id": client["client_id"],
+            "client_secret": client["secret"],
+            "endpoints": client["endpoints"],
+            **self.secrets,
+            **target,
+        }
+        provider = LocalHubProvider()
+        if self.hub_props:
+            made = provider.update(self.spec.slug, self.hub_props, wanted).outs
+        else:
+            made = provider.create(wanted).outs
+        assert made
+        self.hub_props = made
+
+    def make_login(self) -> dict[str, Any]:
+        """Groups and client at the identity provider; what the client has."""
         target = target_inputs(self.machine.target)
         members = sorted({*self.spec.leads, *self.spec.participants})
         GroupProvider().create({"name": self.names.group, "members": members, **target})
@@ -69,27 +90,16 @@ class DeployedCourse:
             }
         )
         assert client.outs
-        wanted = {
-            "slug": self.spec.slug,
-            "course": self.spec.model_dump(mode="json", exclude_none=True),
-            "client_id": client.outs["client_id"],
-            "client_secret": client.outs["secret"],
-            "endpoints": client.outs["endpoints"],
-            **self.secrets,
-            **target,
-        }
-        provider = LocalHubProvider()
-        if self.hub_props:
-            made = provider.update(self.spec.slug, self.hub_props, wanted).outs
-        else:
-            made = provider.create(wanted).outs
-        assert made
-        self.hub_props = made
+        return dict(client.outs)
 
     def remove(self) -> None:
         """Take everything away; fine where nothing is there."""
+        LocalHubProvider().delete(self.spec.slug, {**self.hub_props, **target_inputs(self.machine.target)})
+        self.remove_login()
+
+    def remove_login(self) -> None:
+        """Client and groups go; fine where there are none."""
         target = target_inputs(self.machine.target)
-        LocalHubProvider().delete(self.spec.slug, {**self.hub_props, **target})
         ClientProvider().delete(self.names.client, target)
         for name in (self.names.group, self.names.lead_group):
             GroupProvider().delete(name, target)
