@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from automation import processes
 from automation.failures import EngineUnusable
 from automation.settings import ENGINE_ENV, SettingsError, StateSettings
-from course_stack.target import CREDENTIALS_ENV
+from course_stack.credentials import in_folder
+from course_stack.target import CREDENTIALS_ENV, Target
 
 if TYPE_CHECKING:
     from pulumi.automation import PulumiCommand
@@ -96,6 +97,15 @@ def operation_environment(operation: str, environ: Mapping[str, str] = os.enviro
     }
 
 
+def target_environment(target: Target, folder: Path) -> dict[str, str]:
+    """The way to the target's cluster for the engine's providers: its kubeconfig in the credentials' `folder`. Empty
+    where there is none; then the caller's KUBECONFIG stands, or the pod's own account."""
+    if target.cluster is None:
+        return {}
+    path = in_folder(target.cluster.kubeconfig, folder, of=target.name)
+    return {"KUBECONFIG": str(path)} if path is not None and path.is_file() else {}
+
+
 def engine_environment(settings: StateSettings, folder: Path) -> dict[str, str]:
     """What the engine needs to reach the state, with secrets written to files (0600) in the operation's `folder`."""
     environment = {
@@ -142,6 +152,8 @@ _KEPT = frozenset(
             "SHELL",
             "VIRTUAL_ENV",
             "KUBECONFIG",
+            # by hand, for the day a cluster is lost: what was on it is forgotten
+            "PULUMI_K8S_DELETE_UNREACHABLE",
             "PULUMI_HOME",
             "PYTHONDONTWRITEBYTECODE",
         ),

@@ -20,7 +20,7 @@ from typing import IO, Any, Protocol
 
 from automation import processes
 from automation.audit import Audit, Reality, compare
-from automation.engine import EngineChoice, engine_choice, operation_environment
+from automation.engine import EngineChoice, engine_choice, operation_environment, target_environment
 from automation.events import Difference, Event, Finished, OperationKind, ResourceStep, from_json
 from automation.failures import CorruptState, Died, LeaseLost, OperationFailed, by_name, classify
 from automation.lease import FileLeases, Lease, Leases
@@ -239,7 +239,11 @@ class CourseStacks:
             lease_lifetime=None if lease is None else lease.lifetime,
             timing=self._timing,
         )
-        environment = {CREDENTIALS_ENV: str(self._layout.credentials), **operation_environment(operation)}
+        environment = {
+            CREDENTIALS_ENV: str(self._layout.credentials),
+            **operation_environment(operation),
+            **target_environment(self._target, self._layout.credentials),
+        }
         try:
             with log.open("ab") as log_file:
                 child = _Child(job, environment, log_file, lease)

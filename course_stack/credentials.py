@@ -8,14 +8,17 @@ from pathlib import Path
 
 from course_stack.target import CREDENTIALS_ENV
 
+REGISTRY = "registry.json"
+"""The registry's keys as `docker login` writes them (`config.json`): each course's image pull secret."""
+
 
 class CredentialsError(Exception):
     """A file of credentials is missing or cannot be read; the message names it."""
 
 
-def credentials(name: str, folder: Path | None = None) -> dict[str, str]:
-    """The content of `folder/NAME`, or of that file in the folder that `JHAAS_CREDENTIALS_DIR` names."""
-    path = in_folder(name, folder)
+def credentials(name: str, folder: Path | None = None, *, of: str = "") -> dict[str, str]:
+    """The content of the file NAME in a folder of credentials (`in_folder`). Raises `CredentialsError`."""
+    path = in_folder(name, folder, of=of)
     if path is None:
         raise CredentialsError(f"{CREDENTIALS_ENV} is not set: give the folder that holds {name}.")
     try:
@@ -26,9 +29,14 @@ def credentials(name: str, folder: Path | None = None) -> dict[str, str]:
     return content
 
 
-def in_folder(name: str, folder: Path | None = None) -> Path | None:
-    """Where `NAME` lies in `folder`, or in the folder that `JHAAS_CREDENTIALS_DIR` names; None without either."""
+def in_folder(name: str, folder: Path | None = None, *, of: str = "") -> Path | None:
+    """Where the file NAME lies in `folder`, or in the folder that `JHAAS_CREDENTIALS_DIR` names; None without either.
+
+    `of` names a target: where the folder holds another one of that name, the target's files lie in there.
+    """
     if folder is None:
         given = os.environ.get(CREDENTIALS_ENV)
         folder = Path(given) if given else None
-    return None if folder is None else folder / name
+    if folder is None:
+        return None
+    return (folder / of if of and (folder / of).is_dir() else folder) / name

@@ -70,6 +70,8 @@ class Goal:
     additional_secret_outputs: list[str] = field(default_factory=list)
     custom_timeouts: dict[str, float] = field(default_factory=dict)
     retain_on_delete: bool = False
+    deleted_with: str = ""
+    """URN of a resource whose deletion takes this one along."""
     source_position: str = ""
     stack_trace: list[str] = field(default_factory=list)
 
@@ -113,6 +115,8 @@ class Deployment:
         self._registered: dict[str, tuple[str, Resource | None, Resource]] = {}
         """By URN: what was done, the old state and the new one."""
         self._urns: set[str] = set()
+        self._doomed: set[str] = set()
+        """URNs of what this operation deletes, from when that is known."""
         self._gone: set[str] = set()
         """URNs that were deleted for the sake of what they depend on."""
         self._providers: dict[str, Provider] = {}
@@ -181,6 +185,7 @@ class Deployment:
                 protect=goal.protect, dependencies=goal.dependencies, provider=goal.provider,
                 property_dependencies=goal.property_dependencies, custom_timeouts=goal.custom_timeouts,
                 additional_secret_outputs=goal.additional_secret_outputs, retain_on_delete=goal.retain_on_delete,
+                deleted_with=goal.deleted_with,
                 source_position=goal.source_position, stack_trace=goal.stack_trace,
                 ignore_changes=goal.ignore_changes, replace_on_changes=goal.replace_on_changes,
             )  # fmt: skip
@@ -503,6 +508,7 @@ class Deployment:
 
     def _delete_all(self, resources: list[Resource]) -> None:
         waves = deletion_order(resources)
+        self._doomed.update(resource.urn for resource in resources if not resource.delete)
         with ThreadPoolExecutor(self._parallel) as pool:
             for wave in waves:
                 if self.stopping:
@@ -538,6 +544,7 @@ class Deployment:
                 self._journal.drop(old)
 
         real = old.custom and not old.is_provider and not old.external and not old.retain_on_delete
+        real = real and old.deleted_with not in self._doomed
         with self._slots:
             self._go_on()
             self._events.step("resourcePreEvent", op, old, None, diff, planning=self._preview)

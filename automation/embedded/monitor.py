@@ -36,6 +36,10 @@ _SHUT_DOWN = "resource monitor shut down"
 _ENDED = "Resource monitor has terminated, shutting down"
 _TURNING_AWAY = 5.0
 """Seconds; it takes some milliseconds."""
+_FEATURES = {
+    "secrets": resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
+    "deletedWith": resource_pb2.RESOURCE_MONITOR_FEATURE_DELETED_WITH,
+}
 _SEVERITIES: tuple[Severity, ...] = ("debug", "info", "warning", "error")
 
 
@@ -91,7 +95,7 @@ class MonitorService(resource_pb2_grpc.ResourceMonitorServicer):
         return self._info
 
     def SupportsFeature(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id == "secrets")
+        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in _FEATURES)
 
     def RegisterResource(self, request: Any, context: Any) -> Any:  # noqa: N802
         try:
@@ -170,7 +174,6 @@ def refuse_unsupported(request: Any) -> None:
         "aliases": request.aliases or request.aliasURNs,
         "transforms": request.transforms,
         "hooks": request.HasField("hooks") and request.hooks.ByteSize(),
-        "deleted_with": request.deletedWith,
         "replace_with": request.replace_with,
         "replacement_trigger": request.HasField("replacement_trigger")
         and request.replacement_trigger.WhichOneof("kind"),
@@ -216,6 +219,7 @@ def goal_of(request: Any, root: str) -> Goal:
             if (text := getattr(request.customTimeouts, name))
         },
         retain_on_delete=request.retainOnDelete,
+        deleted_with=request.deletedWith,
         source_position=_position(request.sourcePosition, root) if request.HasField("sourcePosition") else "",
         stack_trace=[_position(frame.pc, root) for frame in request.stackTrace.frames],
     )
@@ -324,5 +328,5 @@ def deployment_info(project: str, stack: str, config: Properties, *, preview: bo
         configSecretKeys=[key for key, value in config.items() if isinstance(value, Secret)],
         dryRun=preview,
         parallel=parallel,
-        supportedFeatures=[resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS],
+        supportedFeatures=list(_FEATURES.values()),
     )

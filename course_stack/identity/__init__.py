@@ -93,7 +93,7 @@ def connect(target: Target, folder: Path | None = None) -> IdentityProvider:
     """The target's identity provider, with the administrative credentials of `identity.json` in `folder` (default:
     the folder that `JHAAS_CREDENTIALS_DIR` names)."""
     try:
-        given = credentials("identity.json", folder)
+        given = credentials("identity.json", folder, of=target.name)
     except CredentialsError as error:
         raise IdentityError(str(error)) from None
     if target.identity.kind == "canaille":

@@ -52,7 +52,7 @@ def kubeconfig_path(target: Target, folder: Path | None = None) -> Path:
     """The kubeconfig of a Kubernetes target: its file in `folder` (default: the folder that `JHAAS_CREDENTIALS_DIR`
     names), else the file that KUBECONFIG names. Raises `ClusterError`."""
     assert target.cluster is not None, "a target of kind kubernetes has a cluster"
-    own = in_folder(target.cluster.kubeconfig, folder)
+    own = in_folder(target.cluster.kubeconfig, folder, of=target.name)
     if own is not None and own.is_file():
         return own
     given = os.environ.get(KUBECONFIG_ENV, "")
@@ -166,14 +166,21 @@ class Cluster:
         namespace: str | None = None,
         *,
         labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
         everywhere: bool = False,
     ) -> list[AnyResource]:
-        """The objects of a namespace, of the whole cluster, or (namespaced kinds, `everywhere`) of all namespaces.
-        A kind that the cluster does not know has none."""
+        """The objects of a namespace, of the whole cluster, or (namespaced kinds, `everywhere`) of all namespaces,
+        with these labels and fields. A kind that the cluster does not know has none."""
         place: dict[str, Any] = {"namespace": "*"} if everywhere else {"namespace": namespace} if namespace else {}
         with self.doing(f"list {kind.__name__}s", absent=True):
             found: Iterator[AnyResource] = iter(
-                self.client.list(kind, labels=dict(labels) if labels else None, chunk_size=500, **place)
+                self.client.list(
+                    kind,
+                    labels=dict(labels) if labels else None,
+                    fields=dict(fields) if fields else None,
+                    chunk_size=500,
+                    **place,
+                )
             )
             return [*found]
         return []

@@ -187,6 +187,27 @@ def test_a_retained_resource_is_forgotten_and_stays(course: Course, folder: Path
     assert resources(course) == {}
 
 
+def test_what_goes_with_another_resource_is_deleted_by_its_deletion_alone(course: Course, folder: Path) -> None:
+    def rooms(names: str) -> Callable[[], None]:
+        def program() -> None:
+            house = File("house", folder, "text")
+            for name in names:
+                inside = pulumi.ResourceOptions(deleted_with=house, depends_on=[house])
+                File(name, folder, "text", opts=inside)
+
+        return program
+
+    with_program(course, rooms("ab")).up()
+    assert resources(course)["a"]["deletedWith"].endswith("::house")
+    stack = with_program(course, rooms("a"))
+    stack.up()
+    assert logged(folder)[-1] == "delete b"
+
+    stack.destroy()
+    assert logged(folder)[3:] == ["delete b", "delete house"]
+    assert resources(course) == {}
+
+
 def test_ignored_changes_are_not_made(course: Course, folder: Path) -> None:
     with_program(course, lambda: File("a", folder, "old", note="x")).up()
 
