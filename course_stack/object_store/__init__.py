@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from course_stack.credentials import CredentialsError, credentials
-from course_stack.target import Target
+if TYPE_CHECKING:  # this package also runs in Jobs on clusters, where there is nothing of ours beside it
+    from course_stack.target import Target
 
 
 class ObjectStoreError(Exception):
@@ -51,10 +51,11 @@ class ObjectStore(Protocol):
 def connect(target: Target, folder: Path | None = None) -> ObjectStore:
     """The target's object store, with the administrative credentials of `object-store.json` in `folder` (default: the
     folder that `JHAAS_CREDENTIALS_DIR` names)."""
+    from course_stack.credentials import CredentialsError, credentials
     from course_stack.object_store.s3 import S3Store
 
     try:
-        given = credentials("object-store.json", folder)
+        given = credentials("object-store.json", folder, of=target.name)
     except CredentialsError as error:
         raise ObjectStoreError(str(error)) from None
     return S3Store(target.object_store, given["access_key_id"], given["secret_access_key"])

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from course_stack.object_store import AccessKey, ObjectStoreError
-from course_stack.target import ObjectStoreTarget
+
+if TYPE_CHECKING:
+    from course_stack.target import ObjectStoreTarget
 
 _POLICY = "own-buckets"
 _ON_BUCKET = ("s3:ListBucket",)

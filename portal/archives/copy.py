@@ -1,13 +1,14 @@
-"""One home, from storage to a verified archive. Pure of databases and of what a course is: it may run anywhere that
+"""Homes, from storage to verified archives. Pure of databases and of what a course is: it may run anywhere that
 sees the storage and the store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from portal.archives.pack import ArchiveFacts, Sink, pack, verify
-from portal.archives.walk import Member, Skipped
+from portal.archives.pack import ArchiveDamaged, ArchiveFacts, Sink, pack, verify
+from portal.archives.walk import HomeUnreadable, Member, Skipped
 
 
 class Writing(Sink, Protocol):
@@ -23,6 +24,35 @@ class Keeper(Protocol):
     def upload(self, key: str) -> Writing: ...
     def read(self, key: str) -> Iterator[bytes]: ...
     def delete(self, key: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A home that shall be copied into the archive `key`; `about` goes into its manifest."""
+
+    home: str
+    key: str
+    about: dict[str, Any]
+
+
+Outcome = tuple[str, ArchiveFacts | HomeUnreadable | ArchiveDamaged]
+"""A home, and what is known of its archive or why there is none."""
+
+
+def archive_homes(
+    read: Callable[[str], Iterable[Member | Skipped]],
+    orders: Iterable[Order],
+    keeper: Keeper,
+    tick: Callable[[int], None] = lambda _: None,
+) -> Iterator[Outcome]:
+    """Copy one home after the other; one that cannot be copied keeps no other from it. Otherwise as `archive_home`."""
+    for order in orders:
+        try:
+            facts = archive_home(read(order.home), keeper, order.key, folder=order.home, about=order.about, tick=tick)
+        except (HomeUnreadable, ArchiveDamaged) as failure:
+            yield order.home, failure
+        else:
+            yield order.home, facts
 
 
 def archive_home(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from course_stack.local import homes, processes
 from course_stack.local.hub_config import CHECK_USER
 from course_stack.local.layout import Layout
 from portal.archives import walk
+from portal.archives.copy import Order, Outcome, archive_homes
 from portal.archives.storage import Owner, StorageFailed
-from portal.archives.walk import Member, Skipped
+from portal.archives.store import ArchiveStore
 
 
 @dataclass(frozen=True, slots=True)
 class LocalHomes:
     """A `HomeStorage` of one course on this machine."""
 
+    at_once: ClassVar[int] = 1
     layout: Layout
     slug: str
 
@@ -50,8 +53,9 @@ class LocalHomes:
         except processes.ProcessError as error:
             raise StorageFailed(str(error)) from error
 
-    def read(self, home: str) -> Iterator[Member | Skipped]:
-        return walk.walk(self.layout.homes(self.slug) / home)
+    def archive(self, orders: Sequence[Order], store: ArchiveStore, tick: Callable[[int], None]) -> Iterator[Outcome]:
+        folder = self.layout.homes(self.slug)
+        yield from archive_homes(lambda home: walk.walk(folder / home), orders, store, tick)
 
     def remove_check_home(self) -> None:
         self.end_use(frozenset({homes.safe_name(CHECK_USER)}))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from automation.failures import OperationFailed
 from course_stack.local.layout import Layout
 from course_stack.target import Target
-from portal.archives.walk import Member, Skipped
+from portal.archives.copy import Order, Outcome
+from portal.archives.store import ArchiveStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class StorageFailed(OperationFailed):
 class HomeStorage(Protocol):
     """The homes of one course, by their names at the storage. Failures raise `StorageFailed`."""
 
+    @property
+    def at_once(self) -> int:
+        """How many homes one call of `archive` may be given."""
+        ...
+
     def homes(self) -> Mapping[str, Owner | None]:
         """Every home that is there, but for the check's; None where nobody is known to have had it."""
         ...
@@ -39,8 +45,10 @@ class HomeStorage(Protocol):
         """End the servers that have these homes open, without asking the hub."""
         ...
 
-    def read(self, home: str) -> Iterator[Member | Skipped]:
-        """Everything in the home. Raises `portal.archives.walk.HomeUnreadable`."""
+    def archive(self, orders: Sequence[Order], store: ArchiveStore, tick: Callable[[int], None]) -> Iterator[Outcome]:
+        """Copy these homes to the store, each as `portal.archives.copy.archive_home` does; outcomes come as they are
+        known, in any order, one a home. `tick` is called at least every few seconds; what it raises ends the copying.
+        Raises `ObjectStoreError` where the store keeps nothing."""
         ...
 
     def remove_check_home(self) -> None:
@@ -50,8 +58,12 @@ class HomeStorage(Protocol):
 
 def storage_of(target: Target, slug: str) -> HomeStorage:
     """The course's homes on its target."""
+    if target.cluster is not None:
+        from portal.archives.cluster import cluster_homes
+
+        return cluster_homes(target, slug)
     if target.home is None:
-        raise StorageFailed(f"The target {target.name} has no data folder: only this machine's homes can be read.")
+        raise StorageFailed(f"The target {target.name} has no data folder: its homes cannot be read.")
     from portal.archives.local import LocalHomes
 
     return LocalHomes(Layout(target.home), slug)

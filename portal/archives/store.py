@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 from uuid import UUID
 
-from course_stack.credentials import CredentialsError, credentials
 from course_stack.object_store import ObjectStoreError
 from course_stack.object_store.s3 import S3Store
-from course_stack.target import ObjectStoreTarget, Target
 from portal.archives.walk import CHUNK
+
+if TYPE_CHECKING:
+    from course_stack.target import ObjectStoreTarget, Target
 
 CREDENTIALS = "archives.json"
 PART = 16 * 1024 * 1024
@@ -35,8 +37,10 @@ class ArchiveStore(S3Store):
     @classmethod
     def of(cls, target: Target, bucket: str, folder: Path | None = None) -> ArchiveStore:
         """The target's, with the key in `archives.json` of `folder` (default: of `JHAAS_CREDENTIALS_DIR`)."""
+        from course_stack.credentials import CredentialsError, credentials
+
         try:
-            key = credentials(CREDENTIALS, folder)
+            key = credentials(CREDENTIALS, folder, of=target.name)
         except CredentialsError as error:
             raise ObjectStoreError(str(error)) from None
         return cls(target.object_store, bucket, key["access_key_id"], key["secret_access_key"])

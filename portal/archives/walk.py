@@ -119,17 +119,19 @@ class _Open:
     folders: list[str]
 
 
-def walk(home: Path) -> Iterator[Member | Skipped]:
+def walk(home: Path, owner: int | None = None) -> Iterator[Member | Skipped]:
     """Everything in the home, folders before what is in them. Raises `HomeUnreadable`.
 
-    Needs one open folder and the names of folders that are still to come, however deep or full the home is.
+    `owner` is the account number of the home's person; None: that of the folder itself. Needs one open folder and the
+    names of folders that are still to come, however deep or full the home is.
     """
-    yield from _Walk(home).members()
+    yield from _Walk(home, owner).members()
 
 
 class _Walk:
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, owner: int | None) -> None:
         self._home = home
+        self._given_owner = owner
         self._names: dict[tuple[int, int], tuple[str, int]] = {}
         """File with more names than one → the path that came first, and how many are still to come."""
 
@@ -140,7 +142,8 @@ class _Walk:
             raise HomeUnreadable(f"The home cannot be opened: {error.strerror}.") from error
         try:
             root = os.fstat(handle)
-            self._device, self._owner = root.st_dev, root.st_uid
+            self._device = root.st_dev
+            self._owner = root.st_uid if self._given_owner is None else self._given_owner
             yield _folder("", root)
             above = [_Open("", _identity(root), [])]
             yield from self._things(handle, above[0])
@@ -184,11 +187,19 @@ class _Walk:
             with os.scandir(handle) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        here.folders.append(entry.name)
+                        if here.path or not self._is_of_the_file_system(handle, entry.name):
+                            here.folders.append(entry.name)
                     else:
                         yield from self._thing(handle, entry.name, _join(here.path, entry.name))
         except OSError as error:
             yield self._lost(here.path, error)
+
+    def _is_of_the_file_system(self, handle: int, name: str) -> bool:
+        """Whether it is what ext4 keeps at the top of each volume for its own repairs: nobody else may open it."""
+        return name == "lost+found" and os.stat(name, dir_fd=handle, follow_symlinks=False).st_uid not in (
+            os.getuid(),
+            self._owner,
+        )
 
     def _thing(self, handle: int, name: str, path: str) -> Iterator[Member | Skipped]:
         try:

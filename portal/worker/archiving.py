@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from automation.events import Progress, Warned
@@ -11,9 +12,9 @@ from automation.failures import ObjectStoreFailed, OperationFailed
 from course_stack.local.layout import Layout
 from course_stack.object_store import ObjectStoreError
 from portal.archives import records
-from portal.archives.copy import archive_home
-from portal.archives.pack import ArchiveDamaged, ArchiveFacts
-from portal.archives.storage import HomeStorage, storage_of
+from portal.archives.copy import Order, Outcome
+from portal.archives.pack import ArchiveFacts
+from portal.archives.storage import HomeStorage, StorageFailed, storage_of
 from portal.archives.store import ArchiveStore
 from portal.archives.walk import HomeUnreadable
 from portal.groups.reconcile import connected
@@ -63,19 +64,27 @@ def _archive_all(run: Run, *, final: bool) -> dict[str, Any]:
         waived = records.waived(course)
     failures: dict[str, str] = {}
     done: list[ArchiveFacts] = []
-    for number, (home, subject) in enumerate(todo, 1):
+    for begin in range(0, len(todo), storage.at_once):
         run.check()
-        run.step(N_("Archiving home %(number)s of %(total)s: %(home)s"), number=number, total=len(todo), home=home)
-        try:
+        batch = todo[begin : begin + storage.at_once]
+        _tell_batch(run, [home for home, _ in batch], begin, len(todo))
+        used = storage.in_use() - {home for home, subject in batch if not final and subject in run.spec.leads}
+        able: list[str] = []
+        outcomes: list[Outcome] = []
+        for home, _ in batch:
             if home not in found:
-                raise HomeUnreadable("The home is no longer in the storage.")
-            if (final or subject not in run.spec.leads) and home in storage.in_use():
-                raise HomeUnreadable("A server still has the home open.")
-            done.append(_archive_one(run, storage, store, home))
-        except (HomeUnreadable, ArchiveDamaged) as error:
-            failures[home] = str(error)
-            run.tell(Warned(f"{home}: {error}"))
-        run.tell(Progress(number, len(todo)))
+                outcomes.append((home, HomeUnreadable("The home is no longer in the storage.")))
+            elif home in used:
+                outcomes.append((home, HomeUnreadable("A server still has the home open.")))
+            else:
+                able.append(home)
+        for home, outcome in chain(outcomes, _archive(run, storage, store, able)):
+            if isinstance(outcome, ArchiveFacts):
+                done.append(outcome)
+            else:
+                failures[home] = str(outcome)
+                run.tell(Warned(f"{home}: {outcome}"))
+            run.tell(Progress(len(done) + len(failures), len(todo)))
     if failures and not waived:
         home, why = next(iter(failures.items()))
         raise OperationFailed(f"{len(failures)} of {len(todo)} homes could not be archived, among them {home}: {why}")
@@ -89,40 +98,72 @@ def _archive_all(run: Run, *, final: bool) -> dict[str, Any]:
     }
 
 
-def _archive_one(run: Run, storage: HomeStorage, store: ArchiveStore, home: str) -> ArchiveFacts:
-    with run.transaction() as session:
-        course = run.course(session)
-        began = run.clock.now()
-        row = records.begin_archive(session, course, run.closing, home, store.bucket, began)
-        old = records.abandoned_keys(session, course, home)
-        about = {
-            "course": run.slug,
-            "title": run.spec.title,
-            "closing": run.closing,
-            "home": home,
-            "issuer": row.issuer,
-            "subject": row.subject,
-            "began_at": began.isoformat(),
-        }
-        number, key = row.id, row.key
+def _tell_batch(run: Run, homes: Sequence[str], before: int, total: int) -> None:
+    if len(homes) == 1:
+        run.step(N_("Archiving home %(number)s of %(total)s: %(home)s"), number=before + 1, total=total, home=homes[0])
+    else:
+        run.step(
+            N_("Archiving homes %(first)s to %(last)s of %(total)s"),
+            first=before + 1,
+            last=before + len(homes),
+            total=total,
+        )
+
+
+def _archive(run: Run, storage: HomeStorage, store: ArchiveStore, homes: Sequence[str]) -> Iterator[Outcome]:
+    """Archive these homes at once, each as a new try; what becomes of it is written down before it is told."""
+    if not homes:
+        return
+    orders, numbers, old = _begin(run, store, homes)
     try:
         for former in old:
             store.delete(former)
-        store.abort_uploads(run.course_id, run.closing, home)
-        tick = _Tick(run.check)
-        facts = archive_home(storage.read(home), store, key, folder=home, about=about, tick=tick)
-    except (HomeUnreadable, ArchiveDamaged, ObjectStoreError) as error:
+        for home in homes:
+            store.abort_uploads(run.course_id, run.closing, home)
+        for home, outcome in storage.archive(orders, store, _Tick(run.check)):
+            with run.transaction() as session:
+                if isinstance(outcome, ArchiveFacts):
+                    records.verified(session, numbers.pop(home), outcome, run.clock.now())
+                else:
+                    records.failed(session, numbers.pop(home), str(outcome))
+            if isinstance(outcome, ArchiveFacts):
+                for skipped in outcome.first_skipped[:3]:
+                    run.tell(
+                        Warned(f"{home}: {ascii(skipped.path)[:200]} is not in the archive as it was: {skipped.why}.")
+                    )
+            yield home, outcome
+    except (ObjectStoreError, StorageFailed) as error:
         with run.transaction() as session:
-            records.failed(session, number, str(error))
-        if isinstance(error, ObjectStoreError):
-            # no other home would fare better
-            raise ObjectStoreFailed(str(error)) from error
-        raise
+            for number in numbers.values():
+                records.failed(session, number, str(error))
+        if isinstance(error, StorageFailed):
+            raise
+        # no other home would fare better
+        raise ObjectStoreFailed(str(error)) from error
+
+
+def _begin(run: Run, store: ArchiveStore, homes: Sequence[str]) -> tuple[list[Order], dict[str, int], list[str]]:
+    """A new try for each home: the orders, the number of each home's row, and keys that former tries may have left."""
+    orders: list[Order] = []
+    numbers: dict[str, int] = {}
+    old: list[str] = []
     with run.transaction() as session:
-        records.verified(session, number, facts, run.clock.now())
-    for skipped in facts.first_skipped[:3]:
-        run.tell(Warned(f"{home}: {ascii(skipped.path)[:200]} is not in the archive as it was: {skipped.why}."))
-    return facts
+        course, began = run.course(session), run.clock.now()
+        for home in homes:
+            row = records.begin_archive(session, course, run.closing, home, store.bucket, began)
+            old += records.abandoned_keys(session, course, home)
+            about = {
+                "course": run.slug,
+                "title": run.spec.title,
+                "closing": run.closing,
+                "home": home,
+                "issuer": row.issuer,
+                "subject": row.subject,
+                "began_at": began.isoformat(),
+            }
+            orders.append(Order(home, row.key, about))
+            numbers[home] = row.id
+    return orders, numbers, old
 
 
 class _Tick:

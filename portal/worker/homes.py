@@ -11,7 +11,7 @@ from portal.worker.run import Run
 def note_homes(run: Run) -> int:
     """Store the homes that the storage has now; how many were new. A storage that cannot be read is told, and stops
     nothing: the end of the course asks again."""
-    if run.target.home is None:
+    if run.target.home is None and run.target.cluster is None:
         return 0
     try:
         found = storage_of(run.target, run.slug).homes()

@@ -4,7 +4,7 @@ and archives in memory."""
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from course_stack.object_store import ObjectStoreError
 from course_stack.target import Target
 from portal.actor import Actor
 from portal.archives import records, walk
+from portal.archives.copy import Order, Outcome, archive_homes
 from portal.archives.storage import Owner, StorageFailed, storage_of
 from portal.archives.store import ArchiveStore
 from portal.archives.waiver import waive
@@ -51,6 +52,7 @@ class Homes:
     used: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     check_homes_removed: int = 0
+    at_once: int = 1
 
     def add(self, name: str, subject: str | None = None) -> None:
         (self.folder / name).mkdir(parents=True)
@@ -66,10 +68,13 @@ class Homes:
     def end_use(self, homes: frozenset[str]) -> None:
         self.used -= homes
 
-    def read(self, home: str) -> Iterator[Member | Skipped]:
+    def archive(self, orders: Sequence[Order], store: Any, tick: Callable[[int], None]) -> Iterator[Outcome]:
+        yield from archive_homes(self._read, orders, store, tick)
+
+    def _read(self, home: str) -> Iterator[Member | Skipped]:
         if home in self.broken:
             raise HomeUnreadable("'disk' cannot be read: Input/output error.")
-        return walk.walk(self.folder / home)
+        yield from walk.walk(self.folder / home)
 
     def remove_check_home(self) -> None:
         self.check_homes_removed += 1
@@ -444,7 +449,7 @@ def test_whose_each_home_is_is_stored_once_and_kept(world: World) -> None:
 
 
 def test_a_target_without_a_data_folder_has_no_homes_to_read(world: World) -> None:
-    with pytest.raises(StorageFailed, match="only this machine's homes can be read"):
+    with pytest.raises(StorageFailed, match="has no data folder: its homes cannot be read"):
         storage_of(world.run.target, "the-course")
 
 

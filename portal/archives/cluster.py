@@ -1,0 +1,145 @@
+"""Homes on a cluster: claims in the course's namespace, copied by Jobs that mount them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from course_stack.credentials import CredentialsError, credentials
+from course_stack.kubernetes.api import Cluster, ClusterError, connect
+from course_stack.kubernetes.homes import ClaimPlace, HomeClaims
+from course_stack.kubernetes.jobs import Job, JobFailed, Jobs
+from course_stack.local.hub_config import CHECK_USER
+from course_stack.object_store import ObjectStoreError
+from course_stack.target import Target
+from portal.archives.bundle import program
+from portal.archives.copy import Order, Outcome
+from portal.archives.pod import ORDER, outcome_of
+from portal.archives.storage import Owner, StorageFailed
+from portal.archives.store import CREDENTIALS, ArchiveStore
+from portal.archives.walk import HomeUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+KIND = "archive"
+
+
+def cluster_homes(target: Target, slug: str, folder: Path | None = None) -> ClusterHomes:
+    """The course's homes on the target's cluster, with the credentials of `folder` (default: of
+    `JHAAS_CREDENTIALS_DIR`)."""
+    with _failing():
+        return ClusterHomes(connect(target, folder), target, slug, folder)
+
+
+class ClusterHomes:
+    """A `HomeStorage` of one course on a cluster; a home's name is its claim's."""
+
+    at_once: ClassVar[int] = 8
+    """A pod is not given more volumes: clouds mount some twenty on a node."""
+
+    def __init__(self, cluster: Cluster, target: Target, slug: str, folder: Path | None = None) -> None:
+        assert target.cluster is not None
+        self._target, self._folder = target, folder
+        self._claims = HomeClaims(cluster, slug)
+        self._jobs = Jobs(cluster, target.cluster, slug)
+
+    def homes(self) -> Mapping[str, Owner | None]:
+        with _failing():
+            found = self._claims.owners()
+        return {
+            name: None if owner is None else Owner(owner.issuer, owner.subject)
+            for name, owner in sorted(found.items())
+            if owner is None or owner.subject != CHECK_USER
+        }
+
+    def in_use(self) -> frozenset[str]:
+        with _failing():
+            return self._claims.in_use()
+
+    def end_use(self, homes: frozenset[str]) -> None:
+        with _failing():
+            self._claims.end_use(homes)
+
+    def remove_check_home(self) -> None:
+        with _failing():
+            self._claims.remove(CHECK_USER)
+
+    def archive(self, orders: Sequence[Order], store: ArchiveStore, tick: Callable[[int], None]) -> Iterator[Outcome]:
+        try:
+            key = credentials(CREDENTIALS, self._folder)
+        except CredentialsError as error:
+            raise ObjectStoreError(str(error)) from None
+        with _failing():
+            places = self._claims.places()
+            for place, group in _together(orders, places):
+                yield from self._copy(place, group, store, key, tick)
+
+    def _copy(
+        self,
+        place: ClaimPlace,
+        orders: Sequence[Order],
+        store: ArchiveStore,
+        key: Mapping[str, str],
+        tick: Callable[[int], None],
+    ) -> Iterator[Outcome]:
+        waiting = {order.home: order for order in orders}
+        try:
+            for told in self._jobs.run(self._job(place, orders, store, key), tick):
+                home, outcome = outcome_of(told)
+                if waiting.pop(home, None):
+                    yield home, outcome
+        except JobFailed as failure:
+            if failure.of_volumes and len(orders) > 1:
+                # one volume that cannot be mounted must not keep the others from being copied
+                for order in orders:
+                    yield from self._copy(place, [order], store, key, tick)
+                return
+            why = str(failure)
+        else:
+            why = "The Job that copied the home ended without a word of it."
+        for home in waiting:
+            yield home, HomeUnreadable(why)
+
+    def _job(self, place: ClaimPlace, orders: Sequence[Order], store: ArchiveStore, key: Mapping[str, str]) -> Job:
+        order = {
+            "store": self._target.object_store.model_dump(mode="json"),
+            "bucket": store.bucket,
+            "homes": [asdict(one) for one in orders],
+        }
+        return Job(
+            kind=KIND,
+            name=job_name(orders),
+            program=program(),
+            order={ORDER: json.dumps(order, indent=1)},
+            keys={CREDENTIALS: json.dumps(dict(key))},
+            claims=tuple(one.home for one in orders),
+            node=place.node,
+        )
+
+
+def job_name(orders: Sequence[Order]) -> str:
+    """From the archives' keys, of which no two tries have the same: another try is another Job."""
+    keys = "\n".join(one.key for one in orders)
+    return f"{KIND}-{hashlib.sha256(keys.encode()).hexdigest()[:16]}"
+
+
+def _together(orders: Iterable[Order], places: Mapping[str, ClaimPlace]) -> list[tuple[ClaimPlace, list[Order]]]:
+    """The orders by the place where their claims can be mounted."""
+    groups: dict[ClaimPlace, list[Order]] = {}
+    for order in orders:
+        groups.setdefault(places.get(order.home, ClaimPlace("", None)), []).append(order)
+    return list(groups.items())
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    try:
+        yield
+    except ClusterError as error:
+        raise StorageFailed(str(error)) from error
