@@ -1,10 +1,12 @@
-"""What this machine and the services behind it really hold of our courses, asked of each part itself."""
+"""What a target and the services behind it really hold of our courses, asked of each part itself."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
 
-from automation.audit import Thing
+from automation.audit import Reality, Thing
 from course_stack import identity, object_store
 from course_stack.local import hub_process
 from course_stack.local.layout import Layout
@@ -21,49 +23,30 @@ BUCKET = "bucket"
 STORE_USER = "object store user"
 
 
-class LocalReality:
-    """A `Reality` of a local target. Its services must run; raises what they raise where they do not."""
+class Look(Reality, Protocol):
+    """A `Reality` that also tells of one course by itself."""
 
-    def __init__(self, layout: Layout, target: Target) -> None:
-        self._layout = layout
-        self._identity = identity.connect(target, layout.credentials)
-        self._store = object_store.connect(target, layout.credentials)
+    def traces(self, slug: str) -> list[str]:
+        """Everything of one course that must not outlive it and is there, in words: the look after a removal."""
+        ...
+
+
+def reality_of(target: Target, layout: Layout) -> Look:
+    """What really is on the target. The services behind it must run; raises what they raise where they do not."""
+    return LocalReality(layout, target) if target.cluster is None else ClusterReality(target)
+
+
+class Services:
+    """What every course has at the services behind its target, wherever its hub runs."""
+
+    def __init__(self, target: Target, folder: Path | None) -> None:
+        self._identity = identity.connect(target, folder)
+        self._store = object_store.connect(target, folder)
         self._keep_buckets = target.object_store.keep_buckets
 
     def things_of(self, slug: str) -> frozenset[Thing]:
         """By the names that follow from the slug."""
-        return self._behind(CourseNames(slug)) | {Thing(HUB, slug), Thing(REMAINS, slug)}
-
-    def found(self) -> frozenset[Thing]:
-        """Everything with our prefix, and every course of which this machine holds anything."""
-        supervisor = Supervisor(self._layout)
-        with ThreadPoolExecutor(4) as pool:
-            clients = pool.submit(self._identity.client_names, PREFIX)
-            groups = pool.submit(self._identity.group_names, PREFIX)
-            buckets = pool.submit(self._store.bucket_names, PREFIX)
-            users = pool.submit(self._store.user_names, PREFIX)
-            found = {
-                Thing(HUB, name.removeprefix("hub-"))
-                for name, state in supervisor.status().items()
-                if name.startswith("hub-") and state.state == "RUNNING"
-            }
-            found |= {Thing(REMAINS, slug) for slug in hub_process.courses(self._layout)}
-            found |= {Thing(CLIENT, name) for name in clients.result() if _is_of_a_course(name)}
-            found |= {Thing(GROUP, name) for name in groups.result() if _is_of_a_course(name)}
-            found |= {Thing(BUCKET, name) for name in buckets.result() if _is_of_a_course(name)}
-            found |= {Thing(STORE_USER, name) for name in users.result() if _is_of_a_course(name)}
-        return frozenset(found)
-
-    def may_stay(self, thing: Thing) -> bool:
-        """A bucket, where the target keeps those of destroyed courses."""
-        return thing.kind == BUCKET and self._keep_buckets
-
-    def traces(self, slug: str) -> list[str]:
-        """Everything of one course that must not outlive it and is there, in words: the look after a removal."""
-        behind = {thing for thing in self.found() & self._behind(CourseNames(slug)) if not self.may_stay(thing)}
-        return [*hub_process.traces(self._layout, slug), *(f"{thing.kind} {thing.name}" for thing in sorted(behind))]
-
-    def _behind(self, names: CourseNames) -> frozenset[Thing]:
+        names = CourseNames(slug)
         return frozenset(
             {
                 Thing(CLIENT, names.client),
@@ -73,6 +56,79 @@ class LocalReality:
                 Thing(STORE_USER, names.store_user),
             }
         )
+
+    def found(self) -> frozenset[Thing]:
+        """Everything with our prefix."""
+        asked = {
+            CLIENT: self._identity.client_names,
+            GROUP: self._identity.group_names,
+            BUCKET: self._store.bucket_names,
+            STORE_USER: self._store.user_names,
+        }
+        with ThreadPoolExecutor(len(asked)) as pool:
+            answers = {kind: pool.submit(names, PREFIX) for kind, names in asked.items()}
+            return frozenset(
+                Thing(kind, name) for kind, names in answers.items() for name in names.result() if _is_of_a_course(name)
+            )
+
+    def may_stay(self, thing: Thing) -> bool:
+        """A bucket, where the target keeps those of destroyed courses."""
+        return thing.kind == BUCKET and self._keep_buckets
+
+    def traces(self, slug: str) -> list[str]:
+        """What there is of one course, and must not outlive it."""
+        there = self.found() & self.things_of(slug)
+        return [f"{thing.kind} {thing.name}" for thing in sorted(there) if not self.may_stay(thing)]
+
+
+class LocalReality:
+    """The `Look` of a local target."""
+
+    def __init__(self, layout: Layout, target: Target) -> None:
+        self._layout = layout
+        self._services = Services(target, layout.credentials)
+
+    def things_of(self, slug: str) -> frozenset[Thing]:
+        return self._services.things_of(slug) | {Thing(HUB, slug), Thing(REMAINS, slug)}
+
+    def found(self) -> frozenset[Thing]:
+        """With every course of which this machine holds anything."""
+        running = {
+            Thing(HUB, name.removeprefix("hub-"))
+            for name, state in Supervisor(self._layout).status().items()
+            if name.startswith("hub-") and state.state == "RUNNING"
+        }
+        remains = {Thing(REMAINS, slug) for slug in hub_process.courses(self._layout)}
+        return self._services.found() | running | remains
+
+    def may_stay(self, thing: Thing) -> bool:
+        return self._services.may_stay(thing)
+
+    def traces(self, slug: str) -> list[str]:
+        return [*hub_process.traces(self._layout, slug), *self._services.traces(slug)]
+
+
+class ClusterReality:
+    """The `Look` of a target on a cluster, with the credentials that `JHAAS_CREDENTIALS_DIR` names."""
+
+    def __init__(self, target: Target) -> None:
+        from course_stack.kubernetes.api import connect
+        from course_stack.kubernetes.look import ClusterLook
+
+        self._look = ClusterLook(connect(target))
+        self._services = Services(target, None)
+
+    def things_of(self, slug: str) -> frozenset[Thing]:
+        return self._services.things_of(slug) | {Thing(*one) for one in self._look.things_of(slug)}
+
+    def found(self) -> frozenset[Thing]:
+        return self._services.found() | {Thing(*one) for one in self._look.found()}
+
+    def may_stay(self, thing: Thing) -> bool:
+        return self._services.may_stay(thing)
+
+    def traces(self, slug: str) -> list[str]:
+        return [*self._look.traces(slug), *self._services.traces(slug)]
 
 
 def _is_of_a_course(name: str) -> bool:

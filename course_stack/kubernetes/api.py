@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     AnyResource = TypeVar("AnyResource", bound=GlobalResource | NamespacedResource)
 
 KUBECONFIG_ENV = "KUBECONFIG"
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where the cluster gives a pod its account."""
 TIMEOUT = 30.0
 CONNECT_TIMEOUT = 5.0
 """Seconds for one answer, and for the connection to it."""
@@ -48,9 +51,10 @@ class Conflict(ClusterError):
     """The object is there already, or was changed meanwhile."""
 
 
-def kubeconfig_path(target: Target, folder: Path | None = None) -> Path:
+def kubeconfig_path(target: Target, folder: Path | None = None) -> Path | None:
     """The kubeconfig of a Kubernetes target: its file in `folder` (default: the folder that `JHAAS_CREDENTIALS_DIR`
-    names), else the file that KUBECONFIG names. Raises `ClusterError`."""
+    names), else the file that KUBECONFIG names; None where we run in a pod, whose own account it is then. Raises
+    `ClusterError`."""
     assert target.cluster is not None, "a target of kind kubernetes has a cluster"
     own = in_folder(target.cluster.kubeconfig, folder, of=target.name)
     if own is not None and own.is_file():
@@ -61,6 +65,8 @@ def kubeconfig_path(target: Target, folder: Path | None = None) -> Path:
     path = Path(given).expanduser() if given else None
     if path is not None and path.is_file():
         return path
+    if path is None and ACCOUNT.is_dir():
+        return None
     tried = " and ".join(str(one) for one in (own, path) if one is not None) or "neither is set"
     raise ClusterError(
         f"There is no kubeconfig of target {target.name} ({tried}): put it as {target.cluster.kubeconfig} into the "
@@ -75,13 +81,25 @@ def connect(target: Target, folder: Path | None = None, *, transport: httpx2.Bas
     from lightkube.core.exceptions import ConfigError
 
     path = kubeconfig_path(target, folder)
-    config = _context(target, path)
+    config = _own_account() if path is None else _context(target, path)
     timeout = httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT)
     try:
         client = Client(config, timeout=timeout, field_manager=MANAGER, transport=transport)
     except (ConfigError, OSError, ValueError, AssertionError) as error:
-        raise ClusterError(f"The kubeconfig {path} cannot be used: {error}.") from None
-    return Cluster(client, config.cluster.server or "", path)
+        raise ClusterError(f"The kubeconfig {path or ACCOUNT} cannot be used: {error}.") from None
+    return Cluster(client, config.cluster.server or "", path or ACCOUNT)
+
+
+def _own_account() -> SingleConfig:
+    from lightkube import KubeConfig
+    from lightkube.core.exceptions import ConfigError
+
+    try:
+        found = KubeConfig.from_service_account(ACCOUNT).get()
+    except (OSError, KeyError, ConfigError) as error:
+        raise ClusterError(f"The pod's own account in {ACCOUNT} cannot be used: {error}.") from None
+    assert found is not None
+    return found
 
 
 def _context(target: Target, path: Path) -> SingleConfig:
@@ -126,6 +144,8 @@ class Cluster:
         self.server = server
         self._place = f"The cluster at {server}"
         self._kubeconfig = kubeconfig
+        # many who ask once hold it as long as they live themselves
+        self._closing = weakref.finalize(self, client.close)
 
     def __enter__(self) -> Self:
         return self
@@ -134,8 +154,8 @@ class Cluster:
         self.close()
 
     def close(self) -> None:
-        """End the connections."""
-        self.client.close()
+        """End the connections; otherwise they end with this object."""
+        self._closing()
 
     def version(self) -> tuple[int, int]:
         """Major and minor version of the API server."""
@@ -143,11 +163,18 @@ class Cluster:
         digits = [int("".join(filter(str.isdigit, str(content[name]))) or 0) for name in ("major", "minor")]
         return digits[0], digits[1]
 
-    def raw(self, path: str, what: str) -> dict[str, Any]:
-        """The JSON at a path of the API."""
+    def raw(
+        self,
+        path: str,
+        what: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        accept: str = "application/json",
+    ) -> dict[str, Any]:
+        """The JSON at a path of the API, for what the client's own calls cannot ask."""
         with self.doing(what):
-            # lightkube has no call for what is no resource
-            answer = self.client._client._client.get(path)  # noqa: SLF001
+            http = self.client._client._client  # noqa: SLF001 - lightkube gives no other way
+            answer = http.get(path, params=query, headers={"Accept": accept})
             answer.raise_for_status()
             content: dict[str, Any] = answer.json()
         return content

@@ -72,7 +72,7 @@ class ClusterHomes:
 
     def archive(self, orders: Sequence[Order], store: ArchiveStore, tick: Callable[[int], None]) -> Iterator[Outcome]:
         try:
-            key = credentials(CREDENTIALS, self._folder)
+            key = credentials(CREDENTIALS, self._folder, of=self._target.name)
         except CredentialsError as error:
             raise ObjectStoreError(str(error)) from None
         with _failing():

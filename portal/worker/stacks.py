@@ -82,14 +82,14 @@ class RealPlace:
 
     def audit(self) -> Audit:
         """All stacks of the state store compared with what is really there."""
-        from automation.reality import LocalReality
+        from automation.reality import reality_of
         from automation.stacks import CourseStacks
 
         stacks = CourseStacks(self._state, self._target, self._layout)
-        return stacks.audit(LocalReality(self._layout, self._target))
+        return stacks.audit(reality_of(self._target, self._layout))
 
     def traces(self, slug: str) -> Sequence[str]:
-        from automation.reality import LocalReality
+        from automation.reality import reality_of
         from automation.state import StateStore
         from course_stack.program import PROJECT
 
@@ -97,4 +97,4 @@ class RealPlace:
         state = [f"state: {key}" for key in store.leftovers(slug)]
         if store.stack(slug) is not None:
             state.append(f"stack {slug}")
-        return [*LocalReality(self._layout, self._target).traces(slug), *state]
+        return [*reality_of(self._target, self._layout).traces(slug), *state]
