@@ -53,6 +53,14 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyService:
+    """A stack's key as a key service (`awskms://…`) keeps it: only that service can open it."""
+
+    url: str
+    encrypted_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class StackState:
     """One stack as its checkpoint says."""
 
@@ -64,6 +72,8 @@ class StackState:
     """Interrupted steps: `{"type": "creating" | "updating" | "deleting" | …, "resource": …}`."""
     salt: str | None = field(repr=False, default=None)
     """How the passphrase becomes the key of its secrets; None with another secrets provider."""
+    key_service: KeyService | None = field(repr=False, default=None)
+    """The key service that encrypts its secrets; None with a passphrase."""
 
     @property
     def resource_count(self) -> int:
@@ -149,8 +159,9 @@ class StateStore:
             time = latest.get("manifest", {}).get("time")
             updated = datetime.fromisoformat(time) if latest.get("resources") and time else None
             resources, pending = tuple(latest.get("resources") or ()), tuple(latest.get("pending_operations") or ())
-            salt = ((latest.get("secrets_providers") or {}).get("state") or {}).get("salt")
-            return StackState(name, updated, resources, pending, salt)
+            secrets = (latest.get("secrets_providers") or {}).get("state") or {}
+            service = KeyService(secrets["url"], secrets["encryptedkey"]) if "encryptedkey" in secrets else None
+            return StackState(name, updated, resources, pending, secrets.get("salt"), service)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptState(
                 f"The state of stack {name} cannot be read ({type(error).__name__}): {self._url}/{key}. The last good "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
+from course_stack.fit import ensure_fits
 from course_stack.hub_secrets import Secrets, secrets
 from course_stack.login import Login, login
 from course_stack.names import CourseNames
@@ -15,6 +16,7 @@ from course_stack.storage import storage
 from course_stack.target import Target
 
 if TYPE_CHECKING:
+    from course_stack.kubernetes.hub import ClusterHub
     from course_stack.local.hub import LocalHub
 
 PROJECT = "jhaas-course"
@@ -24,9 +26,14 @@ def course_program(spec: CourseSpec, target: Target, rotation: str = "") -> Call
     """The Pulumi program of one course.
 
     `rotation` names a generation of the hub's API token: another value makes another token, the same value changes
-    nothing. Exports `hub_url`, `api_url`, `api_token` (secret), `names`, `revision` (`CourseSpec.digest`),
-    `rotation`, `bucket_key_id` and `bucket_secret` (secret).
+    nothing. Raises `SpecError` for what the target cannot give.
+
+    Exports `hub_url`, `api_url`, `api_token` (secret), `names`, `revision` (`CourseSpec.digest`),
+    `rotation`, `bucket_key_id` and `bucket_secret` (secret); and, in JSON, the `spec` and the `target` that it was made
+    from: whoever has the state can run this program again (`jhaas course checkout`).
     """
+
+    ensure_fits(spec, target)
 
     def program() -> None:
         people = login(spec, target)
@@ -44,19 +51,21 @@ def course_program(spec: CourseSpec, target: Target, rotation: str = "") -> Call
             "names",
             {"client": names.client, "group": names.group, "lead_group": names.lead_group, "bucket": names.bucket},
         )
+        pulumi.export("spec", spec.model_dump_json())
+        pulumi.export("target", target.model_dump_json())
         pulumi.export("bucket_key_id", files.key.key_id)
         pulumi.export("bucket_secret", pulumi.Output.secret(files.key.secret))
 
     return program
 
 
-def hub(spec: CourseSpec, target: Target, login: Login, secrets: Secrets) -> LocalHub:
+def hub(spec: CourseSpec, target: Target, login: Login, secrets: Secrets) -> ClusterHub | LocalHub:
     """The hub, where the target says. It comes up after the groups that it lets in, and goes before them."""
     opts = pulumi.ResourceOptions(depends_on=[login.group, login.leads])
     if target.kind == "kubernetes":
-        from course_stack.kubernetes import kubernetes_hub
+        from course_stack.kubernetes.hub import ClusterHub
 
-        return kubernetes_hub(spec, target)
+        return ClusterHub("hub", spec, target, login, secrets, opts)
     from course_stack.local.hub import LocalHub
 
     return LocalHub("hub", spec, target, login, secrets, opts)

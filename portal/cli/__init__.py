@@ -7,7 +7,7 @@ import sys
 import click
 import typer
 
-from portal.cli import audit, course, demo, portal, schema, services
+from portal.cli import audit, checkout, course, demo, portal, schema, services
 from portal.cli.screen import complain
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.add_typer(services.app, name="services")
 app.add_typer(course.app, name="course")
 app.add_typer(portal.app, name="portal")
+course.app.command(name="checkout")(checkout.checkout)
 app.command(name="audit")(audit.audit)
 app.command(name="schema")(schema.schema)
 app.command(name="demo")(demo.demo)
