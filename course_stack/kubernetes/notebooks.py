@@ -9,8 +9,8 @@ from course_stack.kubernetes.chart import CLOSED, RESTRICTED, RESTRICTED_POD, fi
 from course_stack.kubernetes.names import ClusterNames
 from course_stack.local.hub_config import RECHECK_SECONDS
 from course_stack.local.startup import script
-from course_stack.sizes import Size, largest_notebook, mib, notebook
-from course_stack.spec import CourseSpec, Profile
+from course_stack.sizes import Size, mib, notebook
+from course_stack.spec import CourseSpec, Profile, SharedVolume
 
 HOME = "/home/jovyan"
 """Where a notebook finds its home: as in Jupyter's container images."""
@@ -29,7 +29,7 @@ MIB = 2**20
 
 def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
     """The chart's `singleuser`."""
-    largest = largest_notebook(spec)
+    names = ClusterNames(spec.slug)
     return {
         # KubeSpawner gives the whole reference to the kubelet; without a tag of its own the chart leaves it as it is
         "image": {**image(None, cluster), "name": spec.image, "tag": ""},
@@ -37,6 +37,7 @@ def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
         "defaultUrl": _no_expansion_in_urls(spec.default_url),
         "extraEnv": {"HOME": HOME, **{name: _literal(value) for name, value in spec.environment.items()}},
         "extraFiles": _files(spec),
+        "extraLabels": names.labels,
         "startTimeout": START_SECONDS,
         "uid": cluster.uid,
         "fsGid": cluster.gid,
@@ -52,6 +53,7 @@ def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
         "profileList": [_profile(profile, spec, cluster) for profile in spec.profiles],
         "storage": {
             "type": "dynamic",
+            "extraLabels": names.labels,
             "capacity": f"{mib(spec.home_size)}Mi",
             "homeMountPath": HOME,
             "dynamic": {
@@ -60,11 +62,11 @@ def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
                 "storageAccessModes": ["ReadWriteOnce"],
             },
             "extraVolumes": {
-                SHARED_MEMORY: _shared_memory(largest),
+                SHARED_MEMORY: _shared_memory(notebook(spec.resources)),
                 **{
-                    f"shared-{volume.name}": {
-                        "name": f"shared-{volume.name}",
-                        "persistentVolumeClaim": {"claimName": ClusterNames(spec.slug).shared(volume.name)},
+                    _mount(volume): {
+                        "name": _mount(volume),
+                        "persistentVolumeClaim": {"claimName": names.shared(volume.name)},
                     }
                     for volume in spec.shared_volumes
                 },
@@ -72,8 +74,8 @@ def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
             "extraVolumeMounts": {
                 SHARED_MEMORY: {"name": SHARED_MEMORY, "mountPath": "/dev/shm"},  # noqa: S108 (a mount, not a file)
                 **{
-                    f"shared-{volume.name}": {
-                        "name": f"shared-{volume.name}",
+                    _mount(volume): {
+                        "name": _mount(volume),
                         "mountPath": volume.mount_path,
                         # leads' own pods get it writable: the spawner's `lead_mounts`
                         "readOnly": volume.kind == "material",
@@ -88,7 +90,7 @@ def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
 def spawner(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
     """Settings of the spawner for which the chart has no key."""
     return {
-        "lead_mounts": [f"shared-{volume.name}" for volume in spec.shared_volumes if volume.kind == "material"],
+        "lead_mounts": [_mount(volume) for volume in spec.shared_volumes if volume.kind == "material"],
         "args": _arguments(),
         "working_dir": HOME,
         "http_timeout": HTTP_SECONDS,
@@ -142,6 +144,10 @@ def _shared_memory(size: Size) -> dict[str, Any]:
     """In a container /dev/shm has 64 MiB otherwise: too little for data loaders of PyTorch. What lies in it counts to
     the notebook's memory, so that its limit is that of the notebook."""
     return {"name": SHARED_MEMORY, "emptyDir": {"medium": "Memory", "sizeLimit": f"{size.limit.memory_mib}Mi"}}
+
+
+def _mount(volume: SharedVolume) -> str:
+    return f"shared-{volume.name}"
 
 
 def _command(spec: CourseSpec) -> list[str]:

@@ -89,7 +89,7 @@ def hub_values(spec: CourseSpec, target: Target, keys: HubKeys) -> dict[str, Any
         "fullnameOverride": "",
         "imagePullSecrets": [{"name": names.registry_secret}] if cluster.images.pull_secret else [],
         "hub": _hub(spec, target, cluster, keys),
-        "proxy": _proxy(cluster, keys),
+        "proxy": _proxy(spec, cluster, keys),
         "singleuser": notebooks(spec, cluster),
         **_edge(spec, target, cluster),
         "cull": _culling(spec),
@@ -135,11 +135,13 @@ def _hub(spec: CourseSpec, target: Target, cluster: ClusterTarget, keys: HubKeys
         "extraFiles": {
             path.name: file(f"{CONFIG_FOLDER}/hub_files/{path.name}", path.read_text()) for path in _modules()
         },
+        "extraConfig": {"services": "from hub_files.services import with_own_python\nwith_own_python(c)\n"},
         "db": {
             "type": "sqlite-pvc",
             "pvc": {"storage": f"{HUB_DATABASE_MIB}Mi", "storageClassName": cluster.storage_class},
         },
         "image": image(cluster.images.hub, cluster),
+        "labels": ClusterNames(spec.slug).labels,
         "resources": resources(HUB),
         **placement(cluster.core),
         "revisionHistoryLimit": OLD_REVISIONS,
@@ -185,9 +187,10 @@ def _sign_in(spec: CourseSpec, target: Target, keys: HubKeys) -> dict[str, Any]:
     }
 
 
-def _proxy(cluster: ClusterTarget, keys: HubKeys) -> dict[str, Any]:
+def _proxy(spec: CourseSpec, cluster: ClusterTarget, keys: HubKeys) -> dict[str, Any]:
     return {
         "secretToken": keys.proxy_token,
+        "labels": ClusterNames(spec.slug).labels,
         "service": {"type": "ClusterIP"},
         "https": {"enabled": False},
         "chp": {

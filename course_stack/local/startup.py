@@ -19,6 +19,15 @@ LOG = ".jhaas/start-up.log"
 TROUBLE = "START-UP-PROBLEMS.txt"
 """In the home, where a file browser shows it; gone when everything worked."""
 
+PULL = """
+if command -v gitpuller >/dev/null; then exec gitpuller "$1" "$2" "$3"; fi
+if ! command -v git >/dev/null; then echo "This image has neither nbgitpuller nor git."; exit 1; fi
+if [ -d "$3/.git" ]; then exec git -C "$3" pull --ff-only; fi
+exec git clone ${2:+--branch "$2"} -- "$1" "$3"
+"""
+"""Brings a repository (address, branch, folder) into the home. Plain git is for images without nbgitpuller: it stops
+at files that the person has changed, where nbgitpuller keeps these and goes on."""
+
 
 def wrapped(command: Sequence[str], repositories: Sequence[GitRepository], steps: Sequence[str]) -> list[str]:
     """The server's command with the start-up in front of it; the command itself where there is none."""
@@ -28,7 +37,7 @@ def wrapped(command: Sequence[str], repositories: Sequence[GitRepository], steps
 
 
 def script(repositories: Sequence[GitRepository], steps: Sequence[str]) -> str:
-    """A bash script whose arguments are the server's command. It needs `gitpuller` on the path."""
+    """A shell script whose arguments are the server's command."""
     lines = [
         "cd ~; mkdir -p .jhaas",
         "export GIT_TERMINAL_PROMPT=0",
@@ -57,7 +66,7 @@ def script(repositories: Sequence[GitRepository], steps: Sequence[str]) -> str:
 
 def _pull(repository: GitRepository) -> str:
     title = f"{repository.url} into {repository.target}"
-    words = ["step", title, "gitpuller", repository.url, repository.branch or "", repository.target]
+    words = ["step", title, "sh", "-c", PULL, "pull", repository.url, repository.branch or "", repository.target]
     return shlex.join(words)
 
 
