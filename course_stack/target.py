@@ -7,7 +7,7 @@ administrative credentials reach the providers by file (`CREDENTIALS_ENV`), so t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
@@ -20,6 +20,12 @@ WITHOUT_CLUSTER = "without cluster"
 """Context in which a target is read whose cluster was left out (`course_stack.resources.target_inputs`)."""
 
 
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s?#@]+(/[^\s?#]*[^/\s?#])?$")]
+"""Without account, query and trailing slash."""
+
+HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")]
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,8 +34,8 @@ class IdentityTarget(_Frozen):
     """The OIDC provider that knows the people."""
 
     kind: Literal["canaille", "authentik"]
-    url: str = Field(description="Public base address, as browsers see it, without a trailing slash.")
-    internal_url: str | None = Field(
+    url: Url = Field(description="Public base address, as browsers see it, without a trailing slash.")
+    internal_url: Url | None = Field(
         default=None,
         description="Base address for calls between our own processes, where it differs; the public host name is then "
         "sent as the Host header (the C library does not resolve names below `localhost`).",
@@ -40,7 +46,7 @@ class ObjectStoreTarget(_Frozen):
     """The S3 store that holds the buckets of courses."""
 
     kind: Literal["seaweedfs", "aws"]
-    endpoint: str | None = Field(default=None, description="Address of the S3 API; none for AWS itself.")
+    endpoint: Url | None = Field(default=None, description="Address of the S3 API; none for AWS itself.")
     region: str = "us-east-1"
     path_style: bool = True
     keep_buckets: bool = Field(default=False, description="Leave a course's buckets in place when it is destroyed.")
@@ -51,9 +57,11 @@ class Target(_Frozen):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
     kind: Literal["local", "kubernetes"]
-    hub_domain: str = Field(description="A hub's host is SLUG.HUB_DOMAIN.")
+    hub_domain: HostName = Field(description="A hub's host is SLUG.HUB_DOMAIN.")
     hub_scheme: Literal["http", "https"] = "https"
-    hub_port: int | None = Field(default=None, description="Port of the edge where it is not the scheme's own.")
+    hub_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port of the edge where it is not the scheme's own."
+    )
     identity: IdentityTarget
     object_store: ObjectStoreTarget
     home: Path | None = Field(default=None, description="Data folder of this machine (local targets only).")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from course_stack.fit import ensure_fits
 from course_stack.kubernetes.names import ClusterNames
 from course_stack.kubernetes.network import Manifest, network_policies
 from course_stack.sizes import HUB, HUB_DATABASE_MIB, PROXY, Compute, Size, largest_notebook, mib, quota
-from course_stack.spec import CourseSpec, Gpu, Problem, SpecError
+from course_stack.spec import CourseSpec, Gpu
 from course_stack.target import Target
 
 POD_SECURITY_VERSION = "v1.34"
@@ -28,7 +29,7 @@ def course_objects(spec: CourseSpec, target: Target, registry: Any = REGISTRY_PL
     `registry` is the registry's `config.json` in Base64 (or a Pulumi output of it), placed untouched in the image pull
     secret where the target has one. `target` must be a cluster. Raises `SpecError` for what the target cannot give.
     """
-    refuse_impossible(spec, target)
+    ensure_fits(spec, target)
     cluster = target.cluster
     assert cluster is not None
     names = ClusterNames(spec.slug)
@@ -45,16 +46,6 @@ def course_objects(spec: CourseSpec, target: Target, registry: Any = REGISTRY_PL
             for volume in spec.shared_volumes
         ),
     ]
-
-
-def refuse_impossible(spec: CourseSpec, target: Target) -> None:
-    """Raises `SpecError` for what the spec asks for and this target does not have."""
-    if spec.shared_volumes and target.cluster is not None and target.cluster.shared_class is None:
-        text = (
-            "{target} has no storage class that many notebooks can mount at once: leave them out, hand files out by "
-            "git repositories, or have the target's cluster.shared_class set"
-        )
-        raise SpecError([Problem("shared_volumes", text, {"target": target.name}, label="shared volumes")])
 
 
 def _manifest(names: ClusterNames, kind: str, name: str, **body: Any) -> Manifest:

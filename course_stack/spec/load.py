@@ -17,16 +17,16 @@ MAX_BYTES = 1_000_000
 """Size of a file; a spec with a thousand people is below a tenth of this."""
 
 
-def load_spec(source: str | Path | Mapping[str, Any]) -> CourseSpec:
+def load_spec(source: str | Path | Mapping[str, Any], defaults: Mapping[str, Any] = {}) -> CourseSpec:
     """The spec of a mapping, or of a file: JSON where its name ends in `.json`, else YAML.
 
-    Raises SpecError with everything that is wrong.
+    `defaults` stand in for fields that it leaves out. Raises SpecError with everything that is wrong.
     """
     if isinstance(source, Mapping):
-        return _validate(dict(source), None)
+        return _validate({**defaults, **source}, None)
     path = Path(source)
     try:
-        return _validate(_read(path), str(path))
+        return _validate({**defaults, **read_fields(path)}, str(path))
     except RecursionError:
         raise SpecError([Problem("", "is nested too deeply to be a course")], str(path)) from None
 
@@ -43,7 +43,9 @@ def _validate(content: object, source: str | None) -> CourseSpec:
         raise SpecError(problems_of(error, CourseSpec), source) from None
 
 
-def _read(path: Path) -> object:
+def read_fields(path: Path) -> dict[str, Any]:
+    """The fields of a file: JSON where its name ends in `.json`, else YAML. Raises SpecError with its path."""
+
     def refuse(text: str, **values: Any) -> SpecError:
         return SpecError([Problem("", text, values)], str(path))
 

@@ -451,6 +451,15 @@ def request_problems(spec: CourseDesign, today: dt.date) -> list[Problem]:
     return problems
 
 
+def no_shared_volumes(target: str) -> Problem:
+    """Why a course with shared volumes cannot run on this target."""
+    return _problem(
+        "shared_volumes",
+        "{target} has no disks that many notebooks can use at once; leave them out, or hand files out by git",
+        target=target,
+    )
+
+
 def _problem(field: str, text: str, **values: Any) -> Problem:
     return Problem(field, text, values, label=CourseSpec.model_fields[field].title or "")
 

@@ -74,7 +74,7 @@ def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
         location = location[:-1]
     if details["type"] == "invalid_key" or location != details["loc"]:
         location = (*location[:-1], str(location[-1]))  # a key that is a number is no place in a list
-    labels, info, owner = _walk(location, model)
+    location, labels, info, owner = _walk(location, model)
     text, values = _sentence(details, info, owner)
     return Problem(field=path_of(location), text=text, values=values, label=", ".join(labels))
 
@@ -89,13 +89,24 @@ def path_of(location: Sequence[int | str]) -> str:
 
 def _walk(
     location: Sequence[int | str], model: type[BaseModel]
-) -> tuple[list[str], FieldInfo | None, type[BaseModel] | None]:
-    """Names in words along a path; the last field; and the model that the last key was looked up in."""
+) -> tuple[tuple[int | str, ...], list[str], FieldInfo | None, type[BaseModel] | None]:
+    """The path as people write it; names in words along it; the last field; and the model that the last key was looked
+    up in.
+
+    Behind a field that is one of several models, pydantic's path has the value that tells which: nobody writes that.
+    """
+    path: list[int | str] = []
     labels: list[str] = []
     info: FieldInfo | None = None
     owner: type[BaseModel] | None = None
     inside: type[BaseModel] | None = model
     for part in location:
+        if info is not None and (tag := info.discriminator) is not None:
+            models = _models_in(info.annotation)
+            inside = next((one for one in models if part in get_args(one.model_fields[str(tag)].annotation)), inside)
+            info = None
+            continue
+        path.append(part)
         if isinstance(part, int):
             labels.append(f"entry {part + 1}")
             continue
@@ -108,7 +119,7 @@ def _walk(
         else:
             labels.append(info.title or part.replace("_", " "))
             inside = next(_models_in(info.annotation), None)
-    return labels, info, owner
+    return tuple(path), labels, info, owner
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -140,6 +151,10 @@ _SENTENCES = {
     "too_short": "has too few entries; at least {min_length}",
     "dict_type": "must be a list of names with a value each",
     "invalid_key": "has a name that is not text; put it in quotation marks",
+    "string_pattern_mismatch": "{input} does not have the form {pattern}",
+    "union_tag_invalid": "{tag} is not one of the choices: {expected_tags}",
+    "union_tag_not_found": "must say which of its forms it has, by {discriminator}",
+    "path_type": "must be a path",
 }
 
 
@@ -160,10 +175,12 @@ def _sentence(
     if kind in ("model_type", "model_attributes_type"):
         return "must have fields of its own, each on a line with a name and a value", {}
     if kind not in _SENTENCES:
-        return "{message}", {"message": details["msg"]}
+        return "{message}", {"message": details["msg"].removeprefix("Value error, ")}
     extra = info.json_schema_extra if info else None
     unit = extra.get("unit") if isinstance(extra, dict) else None
     numbers = {name: _plain(value) for name, value in context.items()}
+    if "tag" in numbers:
+        numbers["tag"] = echo(numbers["tag"])
     return _SENTENCES[kind], {**numbers, "unit": f" {unit}" if unit else "", "input": echo(details["input"])}
 
 

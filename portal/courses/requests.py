@@ -12,8 +12,10 @@ from pydantic import Field
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from course_stack.fit import misfits
 from course_stack.sizes import Demand, demand
 from course_stack.spec import CourseDesign, CourseSpec, Problem, request_problems
+from course_stack.target import Target
 from portal.actor import Actor
 from portal.capacity import Fit, compute_figures, storage_figures
 from portal.clock import SiteClock
@@ -189,7 +191,7 @@ def target_problems(design: CourseDesign, target: TargetRecord | None) -> list[P
         return [Problem("target", N_("is no place where courses can be asked for now; choose another"))]
     needed = demand(with_people(design, ["lead"]))
     capacity = room.capacity_of(target)
-    problems = []
+    problems = misfits(design, Target.model_validate(target.target))
     for figure, number in {**compute_figures(needed), **storage_figures(needed)}.items():
         if number > capacity.get(figure, 0):
             gpu = figure in needed.gpus

@@ -12,8 +12,9 @@ import pytest
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks, set_mocks
 
 from course_stack.program import course_program
-from course_stack.spec import CourseSpec, load_spec
+from course_stack.spec import CourseSpec, SpecError, load_spec
 from course_stack.target import IdentityTarget, ObjectStoreTarget, Target
+from tests.course_stack.kubernetes.targets import cluster_target
 from tests.course_stack.specs import course
 
 
@@ -178,16 +179,12 @@ def test_the_spec_survives_its_way_through_the_state() -> None:
     assert CourseSpec.model_validate(through) == spec
 
 
-def test_a_cluster_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_mocks(_Recorder())
-    monkeypatch.setattr(pulumi, "export", lambda *_: None)
-
-    @pulumi.runtime.test
-    def run() -> None:
-        course_program(load_spec(course()), _target(kind="kubernetes", home=None))()
-
-    with pytest.raises(NotImplementedError, match="come with the Kubernetes target"):
-        run()
+def test_what_the_target_cannot_give_is_refused_before_there_is_a_program() -> None:
+    volume = {"name": "data", "kind": "material", "mount_path": "/data", "size": 1}
+    spec = load_spec(course(shared_volumes=[volume]))
+    with pytest.raises(SpecError, match=r"shared volumes \(shared_volumes\): campus has no disks that many notebooks"):
+        course_program(spec, cluster_target(shared_class=None))
+    course_program(spec, cluster_target(shared_class="nfs"))
 
 
 def _as_pulumi_hands_it_on(value: Any) -> Any:
