@@ -1,4 +1,4 @@
-"""A cluster, the services that its pods need, and a target for courses: see "Trials on a cluster" in docs/developing.md."""
+"""A cluster, the services that its pods need, and a target: see "Trials on a cluster" in docs/developing.md."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.support.waiting import wait_for
 
 
 def own_address() -> str:
-    """This machine's address as the cluster's nodes see it: the one from which we would speak with the first of them."""
+    """This machine's address as the cluster's nodes see it: from which we would speak with the first."""
     addresses = kube.show("nodes")[0]["status"]["addresses"]
     node = next(one["address"] for one in addresses if one["type"] == "InternalIP")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
