@@ -67,10 +67,11 @@ FROM generate_series(1, :people) AS n
 _COURSES = f"""
 WITH numbered AS (
   SELECT n, {STATUSES} AS status FROM generate_series(1, :courses) AS n
-), dated AS (
+), dated AS (  -- days and seats differ: that courses are alike must not be what makes a page quick
   SELECT *, CAST(:today AS date) + CASE status
-    WHEN 'active' THEN -30 WHEN 'closed' THEN -120 WHEN 'approved' THEN 30 WHEN 'requested' THEN 40
-    ELSE -1500 + n * 7 % 1200 END AS first_day
+    WHEN 'active' THEN -30 - n * 7 % 30 WHEN 'closed' THEN -120 WHEN 'approved' THEN 30 + n * 7 % 30
+    WHEN 'requested' THEN 40 + n / 100 % 30 ELSE -1500 + n * 7 % 1200 END AS first_day,
+    90 + n / 100 % 20 AS days, :seats + n / 100 % 15 AS seats
   FROM numbered
 )
 INSERT INTO courses
@@ -79,7 +80,7 @@ INSERT INTO courses
    people_applied, people_access, people_tries, people_failure, closing)
 SELECT md5('course' || n)::uuid, 'course-' || n, :target, status, :now,
   CASE WHEN n <= :due THEN CAST(:now AS timestamptz) ELSE CAST(:now AS timestamptz) + interval '30 days' END,
-  1, 'Course number ' || n, first_day, first_day + 100, :seats, 1, CASE WHEN status IN ('active', 'closed') THEN 1 END,
+  1, 'Course number ' || n, first_day, first_day + days, seats, 1, CASE WHEN status IN ('active', 'closed') THEN 1 END,
   md5('person' || (n % :teachers + 1))::uuid, :now, '', 'asks', 0, 0,
   CASE status WHEN 'active' THEN 'everybody' WHEN 'closed' THEN 'leads' ELSE 'nobody' END, 0, '', 0
 FROM dated

@@ -87,6 +87,33 @@ class Fit:
         return tuple(one for one in self.figures if one.shortfall)
 
 
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The use of a target from a first day on, and for ever with its last step: made once, asked often."""
+
+    days: Sequence[dt.date]
+    """On which the use changes, in order; the first one is where it begins."""
+    columns: Mapping[str, Sequence[int]]
+    """Figure → its use from each of these days on."""
+
+    def highest(self, figure: str, first: dt.date, last: dt.date) -> tuple[int, dt.date]:
+        """The highest use of a figure from `first` to `last`, and the first day on which it is reached."""
+        if figure not in self.columns:
+            return 0, first
+        begin, end = bisect_right(self.days, first) - 1, bisect_right(self.days, last)
+        window = self.columns[figure][begin:end]
+        most = max(window)
+        return most, max(first, self.days[begin + window.index(most)])
+
+
+def profile(held: Iterable[Hold], first: dt.date) -> Profile:
+    """The use by all that is held, from a day on."""
+    every = list(held)
+    steps = use(every, first, horizon(every, first))
+    figures = {figure for step in steps.values() for figure in step}
+    return Profile(list(steps), {figure: [step.get(figure, 0) for step in steps.values()] for figure in figures})
+
+
 def compute_figures(demand: Demand) -> Figures:
     """What is held only while servers may run: guarantees, and GPUs, which are never shared."""
     guarantee = demand.compute.guarantee
@@ -104,14 +131,21 @@ def holds(stay: Stay, demand: Demand, *, grace_days: int, today: dt.date) -> tup
     Compute from the planned deploy until its servers are stopped, storage until the independent look. What is overdue
     has no known end: it is held until it is really gone. A course that holds nothing gives ().
     """
+    return holds_together(stay, [demand], grace_days=grace_days, today=today)
+
+
+def holds_together(stay: Stay, demands: Iterable[Demand], *, grace_days: int, today: dt.date) -> tuple[Hold, ...]:
+    """As `holds`, for all courses that are in the same status on the same days: they hold as one large course would."""
+    every = list(demands)
     found = []
     stopped = stay.closed_on or stay.last_day + STOPPING_DAYS * _DAY
     if stay.status in HOLDS_COMPUTE:
-        found.append(_hold(compute_figures(demand), stay.deploy_day, stopped, today))
+        found.append(_hold(_sum(map(compute_figures, every)), stay.deploy_day, stopped, today))
     if stay.status in HOLDS_STORAGE:
         gone = stopped + (grace_days + REMOVING_DAYS) * _DAY
         overdue = stay.status is Status.REMOVAL_FAILED
-        found.append(_hold(storage_figures(demand), stay.deploy_day, None if overdue else gone, today))
+        figures = _sum(map(storage_figures, every))
+        found.append(_hold(figures, stay.deploy_day, None if overdue else gone, today))
     return tuple(found)
 
 
@@ -124,6 +158,14 @@ def planned(demand: Demand, deploy_day: dt.date, last_day: dt.date, *, grace_day
 def _hold(figures: Figures, first: dt.date, last: dt.date | None, today: dt.date) -> Hold:
     overdue = last is not None and last < today
     return Hold(figures, min(first, last or first), None if overdue else last)
+
+
+def _sum(every: Iterable[Figures]) -> Figures:
+    total: dict[str, int] = {}
+    for figures in every:
+        for name, amount in figures.items():
+            total[name] = total.get(name, 0) + amount
+    return total
 
 
 def use(held: Iterable[Hold], first: dt.date, last: dt.date) -> Steps:
@@ -168,48 +210,41 @@ def fits(capacity: Figures, held: Iterable[Hold], wanted: Sequence[Hold], replac
     """
     if not wanted:
         return Fit(())
-    everything = [*held, *replaced]
     first = min(hold.first for hold in wanted)
-    return fits_within(capacity, use(everything, first, horizon([*everything, *wanted], first)), wanted, replaced)
+    return fits_within(capacity, profile([*held, *replaced], first), wanted, replaced)
 
 
-def fits_within(capacity: Figures, used: Steps, wanted: Sequence[Hold], replaced: Sequence[Hold] = ()) -> Fit:
-    """As `fits`, where `used` are the steps of all that is held, `replaced` included: made once, asked often.
+def fits_within(capacity: Figures, used: Profile, wanted: Sequence[Hold], replaced: Sequence[Hold] = ()) -> Fit:
+    """As `fits`, where `used` is the use by all that is held, `replaced` included. It begins with the first day of
+    `wanted`, or before.
 
-    `used` begins with the first day of `wanted`, or before, and lasts for ever with its last step.
+    Between two days on which `wanted` or `replaced` change, the tightest day is the first one of the highest use: this
+    looks at a few spans, however many courses the others are.
     """
     if not wanted:
         return Fit(())
     first = min(hold.first for hold in wanted)
     if any(hold.last is None for hold in wanted):
-        last = max(horizon([*wanted, *replaced], first), *used)
+        last = max(horizon([*wanted, *replaced], first), used.days[-1])
     else:
         last = max(hold.last or hold.first for hold in wanted)
-    days = list(used)
-    begin, end = bisect_right(days, first), bisect_right(days, last)
-    lines = [used, use(wanted, first, last), use(replaced, first, last)]
-    now: list[Figures] = [used[days[begin - 1]] if begin else {}, {}, {}]
+    new, old = use(wanted, first, last), use(replaced, first, last)
+    by_this: Figures = {}
+    until_now: Figures = {}
     tightest: dict[str, FigureFit] = {}
-    for day in sorted({*days[begin:end], *lines[1], *lines[2]}):
-        now = [line.get(day, before) for line, before in zip(lines, now, strict=True)]
-        by_all, by_this, until_now = now
+    for begin, end in itertools.pairwise([*sorted({*new, *old}), last + _DAY]):
+        by_this, until_now = new.get(begin, by_this), old.get(begin, until_now)
         for figure, amount in by_this.items():
             if amount <= 0:
                 continue
-            there, used_by_all = capacity.get(figure, 0), by_all.get(figure, 0)
-            by_others = used_by_all - until_now.get(figure, 0)
-            shortfall = max(0, by_others + amount - max(there, used_by_all))
+            by_all, day = used.highest(figure, begin, end - _DAY)
+            by_others = by_all - until_now.get(figure, 0)
+            there = capacity.get(figure, 0)
+            shortfall = max(0, by_others + amount - max(there, by_all))
             one = FigureFit(figure, day, there, by_others, amount, shortfall)
             if figure not in tightest or _tightness(one) > _tightness(tightest[figure]):
                 tightest[figure] = one
     return Fit(tuple(tightest[figure] for figure in _ordered(tightest)))
-
-
-def peak(steps: Mapping[dt.date, Figures], figure: str) -> tuple[int, dt.date]:
-    """The highest use of a figure, and the first day on which it is reached."""
-    return max(
-        ((step.get(figure, 0), day) for day, step in steps.items()), key=lambda one: (one[0], -one[1].toordinal())
-    )
 
 
 def _tightness(one: FigureFit) -> tuple[int, int]:

@@ -9,18 +9,32 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Select, Text, case, cast, exists, func, select
+from sqlalchemy import Row, Text, case, cast, exists, func, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from course_stack.sizes import Demand, demand
 from course_stack.spec import CourseSpec
-from portal.capacity import CPU, MEMORY, STORAGE, Figures, Fit, Hold, Stay, Steps, fits_within, holds, horizon, use
+from portal.capacity import (
+    CPU,
+    MEMORY,
+    STORAGE,
+    Figures,
+    Fit,
+    Hold,
+    Profile,
+    Stay,
+    fits_within,
+    holds,
+    holds_together,
+    profile,
+)
 from portal.clock import SiteClock
 from portal.config import PortalSettings
 from portal.courses.problems import Refused
@@ -51,33 +65,60 @@ class Held:
     holds: tuple[Hold, ...]
 
 
+_Stayed = tuple[str, dt.date, dt.date, dt.datetime | None, dt.datetime | None]
+"""Status, first day, last day, when it was ended early, when it was closed: what the days follow from on which a course
+holds something."""
+
+
 @dataclass(frozen=True, slots=True)
-class Occupancy:
-    """What is held of one target from today on, course by course."""
+class Days:
+    """Which days a course holds something on: what follows from the site's rules, its holidays and today."""
+
+    clock: SiteClock
+    settings: PortalSettings
+    holidays: frozenset[dt.date]
+    today: dt.date
+    _deploy_days: dict[dt.date, dt.date] = field(default_factory=dict)
+
+    @classmethod
+    def now(cls, session: Session, clock: SiteClock, settings: PortalSettings) -> Days:
+        return cls(clock, settings, frozenset(session.scalars(select(Holiday.day))), clock.today())
+
+    def holds(self, stayed: _Stayed, demands: Iterable[Demand]) -> tuple[Hold, ...]:
+        """What courses hold together that stay alike."""
+        return holds_together(self._stay(*stayed), demands, grace_days=self.settings.grace_days, today=self.today)
+
+    def _stay(
+        self,
+        word: str,
+        first_day: dt.date,
+        last_day: dt.date,
+        ended_early_at: dt.datetime | None,
+        closed_at: dt.datetime | None,
+    ) -> Stay:
+        status = Status(word)
+        if first_day not in self._deploy_days:
+            self._deploy_days[first_day] = deploy_day(first_day, self.settings, self.holidays)
+        begin = self._deploy_days[first_day]
+        begin = max(begin, min(self.today, last_day)) if status is Status.APPROVED else min(begin, self.today)
+        if ended_early_at is not None:
+            last_day = min(last_day, self.clock.day_of(ended_early_at))
+        return Stay(status, begin, last_day, self.clock.day_of(closed_at) if closed_at else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What is held of one target from today on, all in all, and so what has room beside it."""
 
     target: str
     capacity: Figures
-    held: tuple[Held, ...]
-    holidays: frozenset[dt.date]
-    today: dt.date
-    settings: PortalSettings
-    used: Steps
-    """All that is held, from today on."""
-    _by_id: dict[uuid.UUID, Held] = field(init=False, repr=False, compare=False)
+    used: Profile
+    """By all that is held, from today on."""
+    days: Days
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_id", {one.id: one for one in self.held})
-
-    def fit(self, spec: CourseSpec, *, course: uuid.UUID | None = None, status: Status = Status.APPROVED) -> Fit:
-        """Whether a spec has room from today on, as a course of that status.
-
-        `course` is the one whose spec it is or shall become: what it holds now is left out, and it may always keep
-        that much.
-        """
-        own = self._of(course)
-        return self.fit_demand(
-            demand(spec, own.former if own else 0), spec.first_day, spec.last_day, course=course, status=status
-        )
+    @property
+    def today(self) -> dt.date:
+        return self.days.today
 
     def fit_demand(
         self,
@@ -85,17 +126,16 @@ class Occupancy:
         first_day: dt.date,
         last_day: dt.date,
         *,
-        course: uuid.UUID | None = None,
+        own: Held | None = None,
         status: Status = Status.APPROVED,
     ) -> Fit:
-        """As `fit`, for figures and days."""
-        own = self._of(course)
-        wanted = self.wanted(needed, first_day, last_day, is_deployed=own is not None and own.status in HAS_STACK,
-                             status=status)  # fmt: skip
-        return fits_within(self.capacity, self.used, wanted, from_day(own.holds, self.today) if own else ())
+        """Whether figures have room on these days, as a course of that status.
 
-    def _of(self, course: uuid.UUID | None) -> Held | None:
-        return self._by_id.get(course) if course else None
+        `own` is what the same course holds now: it is left out, and the course may always keep that much.
+        """
+        is_deployed = own is not None and own.status in HAS_STACK
+        wanted = self.wanted(needed, first_day, last_day, is_deployed=is_deployed, status=status)
+        return fits_within(self.capacity, self.used, wanted, from_day(own.holds, self.today) if own else ())
 
     def wanted(
         self,
@@ -107,10 +147,26 @@ class Occupancy:
         status: Status = Status.APPROVED,
     ) -> tuple[Hold, ...]:
         """What a course of these figures and days would hold from today on."""
-        begin = self.today if is_deployed else max(self.today, deploy_day(first_day, self.settings, self.holidays))
+        settings = self.days.settings
+        begin = self.today if is_deployed else max(self.today, deploy_day(first_day, settings, self.days.holidays))
         stay = Stay(status, begin, last_day)
-        found = holds(stay, needed, grace_days=self.settings.grace_days, today=self.today)
-        return from_day(found, self.today)
+        return from_day(holds(stay, needed, grace_days=settings.grace_days, today=self.today), self.today)
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy(Room):
+    """The same, with what is held course by course."""
+
+    held: tuple[Held, ...]
+
+    def fit(self, spec: CourseSpec, *, course: uuid.UUID | None = None, status: Status = Status.APPROVED) -> Fit:
+        """Whether a spec has room from today on, as a course of that status.
+
+        `course` is the one whose spec it is or shall become (`own` of `fit_demand`).
+        """
+        own = next((one for one in self.held if one.id == course), None)
+        needed = demand(spec, own.former if own else 0)
+        return self.fit_demand(needed, spec.first_day, spec.last_day, own=own, status=status)
 
 
 def capacity_of(target: TargetRecord) -> Figures:
@@ -133,46 +189,52 @@ def deploy_day(first_day: dt.date, settings: PortalSettings, holidays: Collectio
 
 def occupancy(session: Session, clock: SiteClock, settings: PortalSettings, target: TargetRecord) -> Occupancy:
     """Everything that is held of a target from today on; two statements, however many courses there are."""
-    return occupancies(session, clock, settings, [target])[target.name]
-
-
-def occupancies(
-    session: Session, clock: SiteClock, settings: PortalSettings, targets: Sequence[TargetRecord]
-) -> dict[str, Occupancy]:
-    """The same for several targets, by name: also two statements."""
-    holidays = frozenset(session.scalars(select(Holiday.day)))
-    today = clock.today()
-    held: dict[str, list[Held]] = {target.name: [] for target in targets}
-    # courses of a term begin on few days, and many are alike
-    deploy_days: dict[dt.date, dt.date] = {}
-    alike: dict[tuple[Stay, int], tuple[Hold, ...]] = {}
-    for row in session.execute(_holding(list(held), [f"{course}:{revision}" for course, revision in list(_DEMANDS)])):
-        if row.first_day not in deploy_days:
-            deploy_days[row.first_day] = deploy_day(row.first_day, settings, holidays)
-        needed = _demand_of(session, row)
-        stay = _stay(row, clock, deploy_days[row.first_day], today)
-        if (key := (stay, id(needed))) not in alike:
-            alike[key] = holds(stay, needed, grace_days=settings.grace_days, today=today)
-        held[row.target_name].append(
-            Held(
-                id=row.id,
-                slug=row.slug,
-                title=row.title,
-                status=row.status,
-                first_day=row.first_day,
-                last_day=row.last_day,
-                former=row.former,
-                demand=needed,
-                holds=alike[key],
-            )
+    days = Days.now(session, clock, settings)
+    held = tuple(
+        Held(
+            id=row.id,
+            slug=row.slug,
+            title=row.title,
+            status=Status(row.status),
+            first_day=row.first_day,
+            last_day=row.last_day,
+            former=row.former,
+            demand=needed,
+            holds=days.holds(stayed, [needed]),
         )
-    return {target.name: _occupancy(target, held[target.name], holidays, today, settings) for target in targets}
+        for row, stayed, needed in _holding(session, [target.name], Course.id, Course.slug, Course.title)
+    )
+    used = profile((hold for one in held for hold in one.holds), days.today)
+    return Occupancy(target.name, capacity_of(target), used, days, held)
 
 
-def _holding(targets: list[str], known: list[str]) -> Select[*tuple[Any, ...]]:
-    """Courses that hold something of these targets. Specs of `known` ("course:revision") are left out: to write one as
-    text costs more than all the rest of its row."""
-    revision = cast(Course.id, Text) + ":" + cast(Course.approved_revision, Text)
+def rooms(
+    session: Session, clock: SiteClock, settings: PortalSettings, targets: Sequence[TargetRecord]
+) -> dict[str, Room]:
+    """What has room on several targets, by name: also two statements.
+
+    Courses of the same days are counted as one large course. A term has many of them, and there is nothing to be told
+    of each.
+    """
+    days = Days.now(session, clock, settings)
+    alike: dict[str, dict[_Stayed, list[Demand]]] = {target.name: defaultdict(list) for target in targets}
+    for row, stayed, needed in _holding(session, list(alike)):
+        alike[row.target_name][stayed].append(needed)
+    found = {}
+    for target in targets:
+        held = (hold for stayed, every in alike[target.name].items() for hold in days.holds(stayed, every))
+        found[target.name] = Room(target.name, capacity_of(target), profile(held, days.today), days)
+    return found
+
+
+def _holding(
+    session: Session, targets: list[str], *columns: InstrumentedAttribute[Any]
+) -> Iterator[tuple[Row[Any], _Stayed, Demand]]:
+    """Courses that hold something of these targets, each with its days and its demand.
+
+    Specs that this process has read are left out of the answer: to write one as text costs more than all the rest.
+    """
+    key = cast(Course.id, Text) + ":" + cast(Course.approved_revision, Text)
     leads = select(func.count()).where(Lead.course_id == Course.id).scalar_subquery()
     former = (
         select(func.count())
@@ -183,33 +245,27 @@ def _holding(targets: list[str], known: list[str]) -> Select[*tuple[Any, ...]]:
         )
         .scalar_subquery()
     )
-    return (
-        select(
-            Course.id,
-            Course.slug,
-            Course.title,
-            Course.status,
-            Course.target_name,
-            Course.first_day,
-            Course.last_day,
-            Course.ended_early_at,
-            Course.closed_at,
-            Course.approved_revision.label("revision"),
-            case((revision == func.any(cast(known, ARRAY(Text))), None), else_=cast(Revision.spec, Text)).label("spec"),
-            leads.label("leads"),
-            former.label("former"),
-        )
-        .join(Revision, (Revision.course_id == Course.id) & (Revision.number == Course.approved_revision))
-        .where(Course.target_name.in_(targets), Course.status.in_(HOLDS_STORAGE))
+    spec = (
+        select(cast(Revision.spec, Text))
+        .where(Revision.course_id == Course.id, Revision.number == Course.approved_revision)
+        .scalar_subquery()
     )
-
-
-def _occupancy(
-    target: TargetRecord, held: list[Held], holidays: frozenset[dt.date], today: dt.date, settings: PortalSettings
-) -> Occupancy:
-    every = [hold for one in held for hold in one.holds]
-    used = use(every, today, horizon(every, today))
-    return Occupancy(target.name, capacity_of(target), tuple(held), holidays, today, settings, used)
+    query = select(
+        # words, not members of `Status`: a thousand of them are grouped by
+        type_coerce(Course.status, Text).label("status"),
+        Course.first_day,
+        Course.last_day,
+        Course.ended_early_at,
+        Course.closed_at,
+        Course.target_name,
+        key.label("revision"),
+        leads.label("leads"),
+        former.label("former"),
+        case((key == func.any(cast(list(_DEMANDS), ARRAY(Text))), None), else_=spec).label("spec"),
+        *columns,
+    ).where(Course.target_name.in_(targets), Course.status.in_(HOLDS_STORAGE))
+    for row in session.execute(query):
+        yield row, row[:5], _demand_of(session, row)
 
 
 def fit(
@@ -268,28 +324,21 @@ def from_day(every: Sequence[Hold], day: dt.date) -> tuple[Hold, ...]:
     return tuple(replace(hold, first=max(hold.first, day)) for hold in every if hold.last is None or hold.last >= day)
 
 
-def _stay(course: Row[Any], clock: SiteClock, begin: dt.date, today: dt.date) -> Stay:
-    begin = max(begin, min(today, course.last_day)) if course.status is Status.APPROVED else min(begin, today)
-    last_day = course.last_day
-    if course.ended_early_at is not None:
-        last_day = min(last_day, clock.day_of(course.ended_early_at))
-    closed_on = clock.day_of(course.closed_at) if course.closed_at else None
-    return Stay(course.status, begin, last_day, closed_on)
-
-
-_DEMANDS: dict[tuple[uuid.UUID, int], dict[tuple[int, int], Demand]] = {}
-"""Demands of revisions by (leads, former people). Revisions never change, so each is read once by each process."""
+_DEMANDS: dict[str, dict[tuple[int, int], Demand]] = {}
+"""Demands of revisions ("course:number") by (leads, former people). Revisions never change, so each is read once by
+each process."""
 _MOST = 20_000
 
 
 def _demand_of(session: Session, row: Row[Any]) -> Demand:
-    revision, people = (row.id, row.revision), (row.leads, row.former)
+    revision, people = row.revision, (row.leads, row.former)
     known = _DEMANDS.get(revision, {})
     if people not in known:
         text = row.spec
         if text is None:  # read before, with other people
+            course, _, number = revision.partition(":")
             spec = select(cast(Revision.spec, Text))
-            text = session.scalar(spec.where(Revision.course_id == row.id, Revision.number == row.revision))
+            text = session.scalar(spec.where(Revision.course_id == uuid.UUID(course), Revision.number == int(number)))
         if len(_DEMANDS) >= _MOST:
             _DEMANDS.clear()
         known = _DEMANDS.setdefault(revision, {})

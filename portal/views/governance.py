@@ -50,7 +50,7 @@ def queue() -> str:
     parts = portal()
     page = lists.waiting(g.session, request.args.get("after"))
     targets = list({one.target.name: one.target for one in page.items}.values())
-    now = room.occupancies(g.session, parts.clock, parts.settings, targets) if targets else {}
+    now = room.rooms(g.session, parts.clock, parts.settings, targets) if targets else {}
     found = {}
     for one in page.items:
         needed = room.demand_of(one.spec, one.leads)

@@ -11,7 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_stack.sizes import Compute, Demand, Size
-from portal.capacity import CPU, MEMORY, STORAGE, Fit, Hold, Stay, fits, holds, peak, planned, use
+from portal.capacity import (
+    CPU,
+    MEMORY,
+    STORAGE,
+    FigureFit,
+    Fit,
+    Hold,
+    Stay,
+    fits,
+    fits_within,
+    holds,
+    holds_together,
+    planned,
+    profile,
+    use,
+)
 from portal.lifecycle import Status
 
 DAY = timedelta(days=1)
@@ -67,6 +82,28 @@ def test_something_has_room_exactly_if_no_day_becomes_or_stays_overcommitted_by_
             missing[figure] = max(missing[figure], others[figure] + new[figure] - most)
     assert {one.figure: one.shortfall for one in fit.short} == dict(+missing)
     assert fit.fits is not +missing
+
+
+def plainly(capacity: dict[str, int], held: list[Hold], wanted: list[Hold], replaced: list[Hold]) -> set[FigureFit]:
+    """The answer day by day: of each figure the first of its tightest days."""
+    tightest: dict[str, tuple[tuple[int, int], FigureFit]] = {}
+    for day in (START + n * DAY for n in range(60)):
+        others, new, old = on(day, held), on(day, wanted), on(day, replaced)
+        for figure, amount in (+new).items():
+            there = capacity.get(figure, 0)
+            shortfall = max(0, others[figure] + amount - max(there, others[figure] + old[figure]))
+            key = (shortfall, others[figure] + amount - there)
+            if figure not in tightest or key > tightest[figure][0]:
+                tightest[figure] = key, FigureFit(figure, day, there, others[figure], amount, shortfall)
+    return {one for _, one in tightest.values()}
+
+
+@given(figures, some_holds(20), some_holds(2), some_holds(2), st.integers(0, 5))
+def test_a_profile_made_once_answers_as_counting_day_by_day_does(
+    capacity: dict[str, int], held: list[Hold], wanted: list[Hold], replaced: list[Hold], earlier: int
+) -> None:
+    used = profile([*held, *replaced], START - earlier * DAY)
+    assert set(fits_within(capacity, used, wanted, replaced).figures) == plainly(capacity, held, wanted, replaced)
 
 
 @given(figures, some_holds(), some_holds(2))
@@ -147,10 +184,21 @@ def test_two_courses_that_follow_each_other_share_the_compute_and_not_the_storag
     assert [(one.figure, one.day, one.shortfall) for one in fit.short] == [(STORAGE, START + 12 * DAY, 9000)]
 
 
-def test_the_peak_is_told_with_its_first_day() -> None:
-    steps = use([Hold({MEMORY: 1}, START, None), Hold({MEMORY: 4}, START + DAY, START + DAY)], START, START + 5 * DAY)
-    assert peak(steps, MEMORY) == (5, START + DAY)
-    assert peak(steps, STORAGE) == (0, START)
+def test_the_highest_use_is_told_with_the_first_day_on_which_it_is_reached() -> None:
+    used = profile([Hold({MEMORY: 1}, START, None), Hold({MEMORY: 4}, START + DAY, START + 2 * DAY)], START)
+    assert used.highest(MEMORY, START, START + 5 * DAY) == (5, START + DAY)
+    assert used.highest(MEMORY, START + 2 * DAY, START + 5 * DAY) == (5, START + 2 * DAY)
+    assert used.highest(MEMORY, START + 3 * DAY, START + 5 * DAY) == (1, START + 3 * DAY)
+    assert used.highest(STORAGE, START, START + 5 * DAY) == (0, START)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_courses_of_the_same_days_hold_together_what_each_of_them_holds(status: Status) -> None:
+    other = Demand(Size(Compute(70, 30), Compute(70, 30)), 100, {"amd.com/gpu": 1})
+    stay = Stay(status, START, START + 10 * DAY)
+    together = holds_together(stay, [DEMAND, other, other], grace_days=14, today=START)
+    one_by_one = [hold for one in (DEMAND, other, other) for hold in holds(stay, one, grace_days=14, today=START)]
+    assert profile(together, START) == profile(one_by_one, START)
 
 
 def test_nothing_wanted_fits() -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from portal.courses import life, room
 from portal.courses.decisions import approve, reject
@@ -144,6 +145,29 @@ def test_the_form_counts_what_the_approval_counts(site: Site) -> None:
     course = requested(site)
     assert estimate == fit_of(site, course)
     approved(site, course, seen=room.written(estimate))
+
+
+def test_the_list_of_requests_counts_what_the_approval_counts(site: Site) -> None:
+    now, day = site.clock.now(), timedelta(days=1)
+    with transaction(site.sessions) as session:
+        teacher, student = site.people["teacher"], site.people["student"]
+        other = make_target(session, "elsewhere")
+        long_over = {"first_day": site.today - 60 * day, "last_day": site.today - 10 * day}
+        make_course(session, site.clock, teacher, status=Status.ACTIVE)
+        make_course(session, site.clock, teacher, status=Status.ACTIVE, spec={"seats": 7}, ended_early_at=now)
+        make_course(session, site.clock, teacher, status=Status.ACTIVE, spec=long_over)
+        make_course(session, site.clock, teacher, status=Status.CLOSED, spec=long_over, closed_at=now - 3 * day)
+        make_course(session, site.clock, teacher, status=Status.REMOVAL_FAILED, spec=long_over)
+        make_course(session, site.clock, teacher, status=Status.APPROVED, target=other)
+        left = make_course(session, site.clock, teacher, status=Status.ACTIVE, participants=(student,))
+        left.participations[0].status = "left"
+    targets = list(site.session.scalars(select(TargetRecord)))
+    in_short = room.rooms(site.session, site.clock, site.settings, targets)
+    for target in targets:
+        one_by_one = room.occupancy(site.session, site.clock, site.settings, target)
+        assert len(one_by_one.held) == (1 if target.name == "elsewhere" else 6)
+        assert in_short[target.name].used == one_by_one.used
+        assert in_short[target.name].capacity == one_by_one.capacity
 
 
 def test_what_the_requested_course_itself_needs_is_not_held_twice(site: Site) -> None:
