@@ -47,6 +47,10 @@ class StackMissing(OperationFailed):
     """There is no such stack."""
 
 
+class OnOtherTarget(OperationFailed):
+    """The stack is on another target than the one named: nothing of it is found here."""
+
+
 class PortTaken(OperationFailed):
     """A network port that the hub needs is used by something else."""
 
@@ -61,6 +65,10 @@ class IdentityProviderFailed(OperationFailed):
 
 class ObjectStoreFailed(OperationFailed):
     """The store of the course's buckets is down or refused."""
+
+
+class ClusterFailed(OperationFailed):
+    """The cluster is down or refused."""
 
 
 class HubFailed(OperationFailed):

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from automation.engine import engine_environment, pulumi_engine
 from automation.events import Started, Warned
-from automation.failures import StackMissing, classify
+from automation.failures import ClusterFailed, OnOtherTarget, StackMissing, classify
 from automation.locks import break_locks
 from automation.settings import StateSettings
 from automation.state import StackState, StateStore
+from course_stack.kubernetes.api import ClusterError
+from course_stack.prepare import prepare
+from course_stack.target import Target
 
 if TYPE_CHECKING:
     from automation.operation import Control, Job, Teller
@@ -31,7 +34,6 @@ def course(spec: dict[str, Any], target: dict[str, Any], rotation: str) -> Progr
     """The course stack's program, as a `Job` names it."""
     from course_stack.program import course_program
     from course_stack.spec import CourseSpec
-    from course_stack.target import Target
 
     program: Program = course_program(CourseSpec.model_validate(spec), Target.model_validate(target), rotation=rotation)
     return program
@@ -188,7 +190,31 @@ def _look(
         for lock in break_locks(store, job.slug):
             teller.event(Warned(f"broke the lock of {lock}: its owner is dead"))
         store.put_markers(job.slug)
-    return store, store.stack(job.slug)
+    state = store.stack(job.slug)
+    _ensure_on_target(job, state)
+    if job.kind in ("deploy", "update"):
+        _prepare(job, state, teller)
+    return store, state
+
+
+def _prepare(job: Job, state: StackState | None, teller: Teller) -> None:
+    """What the place of hubs puts right by itself, before the engine stumbles over it."""
+    there = {resource["type"] for resource in state.resources} if state is not None else set()
+    try:
+        for told in prepare(Target.model_validate(job.target), job.slug, there.__contains__):
+            teller.event(Warned(told))
+    except ClusterError as error:
+        raise ClusterFailed(str(error)) from error
+
+
+def _ensure_on_target(job: Job, state: StackState | None) -> None:
+    """A stack is worked on where it is: elsewhere its objects would be made a second time, or not be found."""
+    named = job.target.get("name")
+    if job.kind != "outputs" and state is not None and state.target not in (None, named):
+        raise OnOtherTarget(
+            f"The course {job.slug} is on the target {state.target}, not on {named}: name {state.target}, or destroy "
+            "it there first."
+        )
 
 
 def _program(job: Job, state: StackState | None) -> Program:

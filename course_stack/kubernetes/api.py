@@ -32,6 +32,11 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TIMEOUT = 30.0
 CONNECT_TIMEOUT = 5.0
 """Seconds for one answer, and for the connection to it."""
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Asks for names, labels and notes alone."""
+_PAGE = 500
+_NOTHING_THERE = (403, 404, 405, 503)
+"""503: the server of a group that an extension brought is away."""
 MANAGER = "jhaas"
 """Field manager: what we wrote into objects is told from what others wrote."""
 
@@ -170,14 +175,39 @@ class Cluster:
         *,
         query: Mapping[str, str] | None = None,
         accept: str = "application/json",
+        absent: bool = False,
     ) -> dict[str, Any]:
-        """The JSON at a path of the API, for what the client's own calls cannot ask."""
-        with self.doing(what):
+        """The JSON at a path of the API, for what the client's own calls cannot ask. With `absent`, nothing where the
+        path is not there, or not ours to see."""
+        with self.doing(what, absent=absent):
             http = self.client._client._client  # noqa: SLF001 - lightkube gives no other way
             answer = http.get(path, params=query, headers={"Accept": accept})
+            if absent and answer.status_code in _NOTHING_THERE:
+                return {}
             answer.raise_for_status()
             content: dict[str, Any] = answer.json()
-        return content
+            return content
+        return {}
+
+    def metadata(self, path: str, *, absent: bool = False, **query: str) -> Iterator[dict[str, Any]]:
+        """The metadata of the objects at a path, page by page: contents, secrets among them, stay at the cluster."""
+        more = ""
+        while True:
+            asked = {**query, "limit": str(_PAGE), **({"continue": more} if more else {})}
+            what = f"list {path.rsplit('/', 1)[-1]}"
+            content = self.raw(path, what, query=asked, accept=_METADATA, absent=absent)
+            for one in content.get("items", []):
+                yield one["metadata"]
+            more = content.get("metadata", {}).get("continue", "")
+            if not more:
+                return
+
+    def patch_path(self, path: str, change: Mapping[str, Any], what: str) -> None:
+        """Merge the change into the object at a path of the API; fine where it is gone."""
+        with self.doing(what, absent=True):
+            http = self.client._client._client  # noqa: SLF001 - as above
+            answer = http.patch(path, json=dict(change), headers={"Content-Type": "application/merge-patch+json"})
+            answer.raise_for_status()
 
     def get(self, kind: type[AnyResource], name: str, namespace: str | None = None) -> AnyResource | None:
         """The object; None where there is none."""
@@ -205,7 +235,7 @@ class Cluster:
                     kind,
                     labels=dict(labels) if labels else None,
                     fields=dict(fields) if fields else None,
-                    chunk_size=500,
+                    chunk_size=_PAGE,
                     **place,
                 )
             )

@@ -220,7 +220,8 @@ class Jobs:
                 phase = (pod.status and pod.status.phase) if pod is not None else None
                 ended = phase in ("Succeeded", "Failed")
                 lines = self._log(pod) if pod is not None and (ended or phase == "Running") else []
-                why = self._why_it_waits(job, pod) if not (ran or lines or ended) else None
+                lost = pod is None and (ran or self._is_over(job))
+                why = self._why_it_waits(job, pod) if not (ran or lost or ended) else None
             except ClusterError as error:
                 if not error.passing or self._monotonic() - seen > SILENT_SECONDS:
                     raise
@@ -243,12 +244,12 @@ class Jobs:
                 if phase == "Failed":
                     raise JobFailed(f"The Job {job.name} ended early: {_reason(pod)} {noise}".rstrip())
                 return
-            if ran and pod is None:
+            if lost:
                 raise JobFailed(f"The pod of Job {job.name} is gone: it was evicted or deleted, or its node was lost.")
-            if not ran and why is not None:
+            if why is not None:
                 hopeless = any(sign in why.message for sign in _HOPELESS)
                 if hopeless or self._monotonic() - begin > START_SECONDS:
-                    text = f"The Job {job.name} did not start within {START_SECONDS} seconds: {why.message}"
+                    text = f"The Job {job.name} did not start: {why.message}"
                     raise JobFailed(text, of_volumes=why.of_volumes)
             self._sleep(_POLL)
 
@@ -257,6 +258,14 @@ class Jobs:
 
         pods = self._cluster.objects(Pod, self._namespace, labels={RUN_LABEL: job.name})
         return pods[0] if pods else None
+
+    def _is_over(self, job: Job) -> bool:
+        """Whether the Job makes no pod any more."""
+        from lightkube.resources.batch_v1 import Job as JobResource
+
+        found = self._cluster.get(JobResource, job.name, self._namespace)
+        conditions = (found and found.status and found.status.conditions) or []
+        return found is None or any(one.type == "Failed" and one.status == "True" for one in conditions)
 
     def _log(self, pod: Pod) -> list[str]:
         """The pod's log so far; nothing where it cannot be reached, for the last words tell it as well."""

@@ -24,9 +24,6 @@ VOLUME = "volume"
 RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
 """Annotation by which Helm says whose an object is."""
 RELEASE_SECRET = "helm.sh/release.v1"  # noqa: S105 - a type
-_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-"""Asks for names and labels alone: a release's secret holds all values of its hub."""
-_PAGE = 500
 
 Found = tuple[str, str]
 """Kind in words, and name."""
@@ -82,8 +79,8 @@ class ClusterLook:
     def _releases(self, namespace: str | None = None) -> Iterator[Found]:
         place = "/api/v1/secrets" if namespace is None else f"/api/v1/namespaces/{namespace}/secrets"
         seen = set()
-        for secret in self._metadata(place, fieldSelector=f"type={RELEASE_SECRET}", labelSelector="owner=helm"):
-            one = secret["metadata"]["namespace"], secret["metadata"].get("labels", {}).get("name", "")
+        for secret in self._cluster.metadata(place, fieldSelector=f"type={RELEASE_SECRET}", labelSelector="owner=helm"):
+            one = secret["namespace"], secret.get("labels", {}).get("name", "")
             if one not in seen:
                 seen.add(one)
                 yield one
@@ -101,20 +98,9 @@ class ClusterLook:
     def _cluster_wide(self) -> Iterator[tuple[str, str, str]]:
         """What Helm made for the whole cluster: kind, name, namespace of the release."""
         for kind, path in _CLUSTER_WIDE.items():
-            for one in self._metadata(path):
-                namespace = (one["metadata"].get("annotations") or {}).get(RELEASE_NAMESPACE)
-                if namespace:
-                    yield kind, one["metadata"]["name"], namespace
-
-    def _metadata(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
-        more = ""
-        while True:
-            asked = {**query, "limit": str(_PAGE), **({"continue": more} if more else {})}
-            content = self._cluster.raw(path, f"list {path.rsplit('/', 1)[-1]}", query=asked, accept=_METADATA)
-            yield from content.get("items", [])
-            more = content.get("metadata", {}).get("continue", "")
-            if not more:
-                return
+            for one in self._cluster.metadata(path):
+                if namespace := (one.get("annotations") or {}).get(RELEASE_NAMESPACE):
+                    yield kind, one["name"], namespace
 
 
 _CLUSTER_WIDE = {
