@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from course_stack.cluster import ClusterTarget
@@ -124,8 +125,9 @@ def _profile(profile: Profile, spec: CourseSpec, cluster: ClusterTarget) -> dict
             for one in (*cluster.notebooks.tolerations, *cluster.gpu.tolerations, profile.gpu.toleration)
         ]
     return {
-        "display_name": profile.name,
-        "description": profile.description,
+        # KubeSpawner puts both into its form as they are
+        "display_name": escape(profile.name),
+        "description": escape(profile.description),
         "slug": profile.key,
         "default": profile is spec.default_profile,
         "kubespawner_override": override,

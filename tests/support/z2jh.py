@@ -1,7 +1,7 @@
-"""What Zero to JupyterHub 4.4 makes of its values: the configuration of the hub's spawner, and the pods that come of it.
+"""What Zero to JupyterHub 4.4 makes of its values: the settings of the hub's spawner, and the pods that come of them.
 
-The chart's own `jupyterhub_config.py` is not kept here; `TRAITS` says which key becomes which setting of KubeSpawner, as
-that file does.
+The chart's own `jupyterhub_config.py` is not kept here; `TRAITS` says which key becomes which setting of KubeSpawner,
+as that file does.
 """
 
 from __future__ import annotations

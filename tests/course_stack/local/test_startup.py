@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -72,6 +73,53 @@ def test_a_command_that_never_ends_keeps_nobody_waiting(home: Path, monkeypatch:
     monkeypatch.setattr(startup, "WAIT_SECONDS", 1)
     assert run(home, [], ["echo $$ >pid; exec sleep 600"], "echo served >~/served; kill -9 $(cat ~/pid)") == 0
     assert (home / "served").exists()
+
+
+@pytest.fixture
+def without_puller(home: Path) -> Path:
+    """A PATH on which only these programs are: no `gitpuller`, and no `git` yet."""
+    tools = home.parent / "few"
+    tools.mkdir()
+    for name in ("sh", "bash", "mkdir", "rm", "timeout", "seq", "sleep", "cat"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    return tools
+
+
+def _run_as_a_file(home: Path, tools: Path, repository: GitRepository) -> int:
+    """As in an image: by its plain shell, from a file."""
+    start_up = home.parent / "start-up.sh"
+    start_up.write_text(startup.script([repository], []))
+    command = ["/bin/sh", str(start_up), "/bin/sh", "-c", ": >~/served"]
+    environment = {"HOME": str(home), "PATH": str(tools)}
+    return subprocess.run(command, env=environment, timeout=60, check=False, cwd=home).returncode
+
+
+@pytest.mark.parametrize(
+    ("branch", "there", "arguments"),
+    [
+        (None, False, "clone|--|https://example.org/a/intro|intro|"),
+        ("v1", False, "clone|--branch|v1|--|https://example.org/a/intro|intro|"),
+        ("v1", True, "-C|intro|pull|--ff-only|"),
+    ],
+)
+def test_an_image_without_the_puller_pulls_by_git(
+    home: Path, without_puller: Path, branch: str | None, there: bool, arguments: str
+) -> None:
+    (without_puller / "git").write_text('#!/bin/sh\nprintf "%s|" "$@" >>~/pulled\n')
+    (without_puller / "git").chmod(0o755)
+    if there:
+        (home / "intro/.git").mkdir(parents=True)
+    repository = GitRepository(url="https://example.org/a/intro", branch=branch)
+    assert _run_as_a_file(home, without_puller, repository) == 0
+    assert (home / "pulled").read_text() == arguments
+    assert (home / "served").exists()
+    assert not (home / TROUBLE).exists()
+
+
+def test_an_image_without_any_puller_starts_and_says_so(home: Path, without_puller: Path) -> None:
+    assert _run_as_a_file(home, without_puller, GitRepository(url="https://example.org/a/intro")) == 0
+    assert (home / "served").exists()
+    assert "neither nbgitpuller nor git" in (home / TROUBLE).read_text()
 
 
 def test_the_servers_exit_code_is_kept(home: Path) -> None:
