@@ -1,0 +1,586 @@
+"""What a site says of its platform, section by section: the models behind `Pulumi.STACK.yaml`.
+
+Every key has its meaning here and nowhere else (docs/platform-settings.md is written from it); a key that does not
+exist is refused. Where a part may be ours or somebody else's, the section's `kind` chooses, and each kind has its own
+keys. Reading the stack's file, and what is said of mistakes in it, is in `stack_file`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from charts import Charts
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name} is no time zone; write for example Europe/Berlin") from None
+    return name
+
+
+Host = Annotated[str, Field(pattern=rf"^({_LABEL}\.)+{_LABEL}$", max_length=200, examples=["courses.example.org"])]
+Mail = Annotated[str, Field(pattern=r"^[^@\s<>]+@[^@\s<>]+$", examples=["help@example.org"])]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", examples=["fast-disks"])]
+Bucket = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", examples=["jhaas-state"])]
+Size = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$", examples=["20Gi"])]
+Image = Annotated[str, Field(pattern=r"^[^\s:@]+(:[0-9]+/[^\s:@]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Cidr = Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$", examples=["10.0.0.0/8"])]
+TimeZone = Annotated[str, AfterValidator(_zone)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", examples=["https://s3.example.org"])]
+
+
+def _kind(default: str) -> Any:
+    """Chooses a section's kind where the site names none."""
+    return BeforeValidator(lambda given: {"kind": default, **given} if isinstance(given, dict) else given)
+
+
+class Section(BaseModel):
+    """What all sections have in common: they cannot be changed, and know no other keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Site(Section):
+    """Who runs the service, and under which names people reach it."""
+
+    portal_host: Host = Field(description="Host name of the portal, for example `courses.example.org`.")
+    hub_domain: Host = Field(
+        description="A course's hub is at `SLUG.HUB_DOMAIN`. Notebooks run what people write: take a domain that "
+        "shares nothing with the portal's (`example-hubs.org`); one equal to, above or below it is refused."
+    )
+    identity_host: Host | None = Field(
+        default=None, description="Host name of the sign-in. None: `login.` before the portal's."
+    )
+    contact: Mail = Field(description="Mail address that people write to for help, and of the certificates' account.")
+    name: str = Field(default="JupyterHub courses", min_length=1, description="Name of the service on its pages.")
+    timezone: TimeZone = Field(default="Europe/Berlin", description="Time zone of the courses' calendar.")
+
+    @property
+    def login_host(self) -> str:
+        """Host name of the sign-in, given or derived."""
+        return self.identity_host or f"login.{self.portal_host}"
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        for key, host in (("portal_host", self.portal_host), ("identity_host", self.login_host)):
+            for place in relation(self.hub_domain, host):
+                raise ValueError(
+                    f"hub_domain ({self.hub_domain}) is {place} {key} ({host}): notebooks could act as the portal; "
+                    "give hubs a domain of their own"
+                )
+        if self.login_host == self.portal_host:
+            raise ValueError(f"identity_host ({self.login_host}) is the portal's; give the sign-in a host of its own")
+        return self
+
+
+def relation(domain: str, host: str) -> list[str]:
+    """How a domain lies to a host, in words; nothing where they lie apart."""
+    if domain == host:
+        return ["equal to"]
+    if host.endswith(f".{domain}"):
+        return ["above"]
+    return ["below"] if domain.endswith(f".{host}") else []
+
+
+class Cluster(Section):
+    """The Kubernetes cluster that carries the platform (1.29 or newer; 1.34 is what it is tested with)."""
+
+    context: str = Field(min_length=1, description="Context of your kubeconfig: `kubectl config get-contexts`.")
+    storage_class: Name | None = Field(
+        default=None, description="Storage class of everything that is not given one; none: the cluster's default."
+    )
+    network_policies: bool = Field(
+        default=True, description="Close our namespaces to everything that is not needed (needs a plugin that does so)."
+    )
+    release_timeout: int = Field(
+        default=900, ge=60, le=3600, description="Seconds until the pods of a chart must be ready."
+    )
+
+
+class TraefikIngress(Section):
+    """Traefik, installed by us."""
+
+    kind: Literal["traefik"] = Field(default="traefik", description="Install Traefik.")
+    class_name: Name = Field(default="traefik", description="Name of its ingress class.")
+    default_class: bool = Field(default=True, description="Make it the cluster's default class.")
+    exposure: Literal["load-balancer", "node-port", "host-port"] = Field(
+        default="load-balancer",
+        description="How it is reached: by the cluster's load balancer; by ports 30080 and 30443 of every node, with a "
+        "balancer of your own before them; or by ports 80 and 443 of the nodes themselves (one node).",
+    )
+    address: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Address (or name) that the host names must lead to, where no load balancer of the cluster tells.",
+    )
+    service_annotations: dict[str, str] = Field(
+        default={}, description="Annotations of its service, as your cloud's load balancer wants them."
+    )
+    replicas: int = Field(default=2, ge=1, le=20, description="Pods; with `host-port`, one on each node instead.")
+    read_timeout_seconds: int = Field(
+        default=3600, ge=0, le=86400, description="Seconds in which a request must be read: uploads. 0: for ever."
+    )
+    idle_timeout_seconds: int = Field(
+        default=600, ge=60, le=86400, description="Seconds that a connection may be silent."
+    )
+    trusted_proxies: tuple[Cidr, ...] = Field(
+        default=(), description="Addresses of balancers before it whose forwarded headers are believed."
+    )
+
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        if self.exposure != "load-balancer" and self.address is None:
+            raise ValueError(
+                f"address is needed where exposure is {self.exposure}: no load balancer says where the host names lead"
+            )
+        return self
+
+
+class ExistingIngress(Section):
+    """An ingress controller that is there."""
+
+    kind: Literal["existing"] = Field(description="Use the cluster's own ingress controller.")
+    class_name: Name | None = Field(default=None, description="Its ingress class; none: the cluster's default.")
+    namespace: Name = Field(description="Namespace of its pods; network policies let them in.")
+    address: str | None = Field(default=None, min_length=1, description="Address that the host names must lead to.")
+    annotations: dict[str, str] = Field(
+        default={}, description="Annotations of every Ingress: time-outs and body sizes as this controller wants them."
+    )
+
+
+class Certificates(Section):
+    """cert-manager, and who signs the certificates."""
+
+    issuer: Literal["selfsigned", "letsencrypt-staging", "letsencrypt", "acme", "existing"] = Field(
+        description="`selfsigned`: an authority of this cluster's own, which browsers do not know. "
+        "`letsencrypt-staging`: to try the way. `letsencrypt`. `acme`: another authority that speaks ACME "
+        "(`acme_server`). `existing`: the cluster issuer named in `cluster_issuer`."
+    )
+    install: bool = Field(default=True, description="Install cert-manager. No: the cluster has it.")
+    challenge: Literal["http01", "dns01"] = Field(
+        default="http01",
+        description="How names are proven: by an answer on port 80, or by a record that `dns.provider` sets. Only the "
+        "second gives one wildcard certificate for all hubs; the first asks for one for each course.",
+    )
+    email: Mail | None = Field(default=None, description="Address of the account; none: `site.contact`.")
+    acme_server: Url | None = Field(default=None, description="Directory of the authority, where issuer is `acme`.")
+    eab_key_id: str | None = Field(default=None, description="Key id of an account there that must exist already.")
+    eab_hmac_key: SecretStr | None = Field(default=None, description="Key of that account, as the authority gave it.")
+    cluster_issuer: Name | None = Field(default=None, description="Its name, where issuer is `existing`.")
+    wildcard: bool | None = Field(
+        default=None,
+        description="One wildcard certificate for all hubs. None: where the issuer can (`selfsigned`, `dns01`).",
+    )
+
+    @property
+    def is_acme(self) -> bool:
+        """Whether an authority outside signs, after a proof."""
+        return self.issuer in ("letsencrypt", "letsencrypt-staging", "acme")
+
+    @property
+    def has_wildcard(self) -> bool:
+        """Whether all hubs share a wildcard certificate."""
+        if self.wildcard is not None:
+            return self.wildcard
+        return self.issuer == "selfsigned" or (self.is_acme and self.challenge == "dns01")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for key, issuer in (("acme_server", "acme"), ("cluster_issuer", "existing")):
+            if (getattr(self, key) is not None) != (self.issuer == issuer):
+                raise ValueError(f"{key} is needed where issuer is {issuer}, and only there")
+        if (self.eab_key_id is None) != (self.eab_hmac_key is None):
+            raise ValueError("eab_key_id and eab_hmac_key belong together: give both or neither")
+        if self.eab_key_id is not None and self.issuer != "acme":
+            raise ValueError("eab_key_id is for issuer acme only")
+        if self.is_acme and self.challenge == "http01" and self.wildcard:
+            raise ValueError("wildcard needs challenge dns01: no authority signs one for an answer on port 80")
+        return self
+
+
+class NoProvider(Section):
+    """Nobody's API."""
+
+    kind: Literal["none"] = Field(default="none", description="No provider.")
+
+
+class Rfc2136(Section):
+    """A name server that takes signed updates (BIND, Knot, PowerDNS, Windows DNS)."""
+
+    kind: Literal["rfc2136"] = Field(description="Dynamic updates, signed with a key.")
+    nameserver: str = Field(pattern=r"^[^\s:]+(:[0-9]+)?$", description="`ADDRESS` or `ADDRESS:PORT` of the primary.")
+    key_name: str = Field(min_length=1, description="Name of the key.")
+    key_algorithm: Literal["HMACSHA256", "HMACSHA512"] = Field(default="HMACSHA256", description="Its algorithm.")
+    key_secret: SecretStr = Field(description="The key, in Base64.")
+
+
+class Route53(Section):
+    """AWS Route 53, by the `aws` section's account."""
+
+    kind: Literal["route53"] = Field(description="AWS Route 53.")
+    zone_id: str = Field(pattern=r"^Z[A-Z0-9]+$", description="Hosted zone that holds the host names.")
+    hub_zone_id: str | None = Field(
+        default=None, pattern=r"^Z[A-Z0-9]+$", description="Hosted zone of the hub domain, where it is another one."
+    )
+
+
+class Cloudflare(Section):
+    """Cloudflare's DNS, for the proof of names only."""
+
+    kind: Literal["cloudflare"] = Field(description="Cloudflare.")
+    api_token: SecretStr = Field(description="Token with the right `Zone.DNS:Edit` on the zones.")
+
+
+DnsProvider = Annotated[NoProvider | Rfc2136 | Route53 | Cloudflare, Field(discriminator="kind")]
+
+
+class Dns(Section):
+    """Where the host names lead, and who tells the world."""
+
+    records: Literal["manual", "provider", "unchecked"] = Field(
+        default="manual",
+        description="`manual`: `up` says which records are needed and waits until they are there. `provider`: "
+        "`dns.provider` sets them. `unchecked`: nobody looks (trials; names that something else keeps).",
+    )
+    wait_minutes: int = Field(default=60, ge=1, le=1440, description="Minutes that `up` waits for the records.")
+    provider: DnsProvider = Field(default=NoProvider(), description="Who takes records for us.")
+    nameservers: tuple[Annotated[str, Field(pattern=r"^[^\s:]+:[0-9]+$")], ...] = Field(
+        default=(),
+        description="`ADDRESS:PORT` of resolvers that see the world's DNS, for cert-manager's proofs where the "
+        "cluster's own see another one.",
+    )
+
+    @model_validator(mode="after")
+    def _settable(self) -> Self:
+        if self.records == "provider" and not isinstance(self.provider, Route53):
+            raise ValueError(
+                f"records cannot be set by provider {self.provider.kind}; allowed: route53, or records: manual"
+            )
+        return self
+
+
+class PostgresBackups(Section):
+    """Backups of the bundled Postgres to the bucket `object_storage.backups_bucket`."""
+
+    enabled: bool = Field(default=True, description="Back up.")
+    schedule: str = Field(default="0 30 1 * * *", description="When: second, minute, hour, day, month, day of week.")
+    retention: Annotated[str, Field(pattern=r"^[1-9][0-9]*[dwm]$")] = Field(
+        default="30d", description="For how long the way back to any moment is kept."
+    )
+
+
+class BundledDatabase(Section):
+    """Postgres by the CloudNativePG operator, in this cluster."""
+
+    kind: Literal["bundled"] = Field(default="bundled", description="Run Postgres in this cluster.")
+    install_operator: bool = Field(default=True, description="Install the operator. No: the cluster has it.")
+    instances: int = Field(default=1, ge=1, le=9, description="Servers: one, and replicas that take over.")
+    storage_size: Size = Field(default="10Gi", description="Disk of each.")
+    storage_class: Name | None = Field(default=None, description="Its storage class; none: the cluster section's.")
+    memory: Size = Field(default="1Gi", description="Memory of each.")
+    cpu_millicores: int = Field(default=500, ge=100, description="CPU that each is sure of, in thousandths.")
+    image: Image = Field(
+        default="ghcr.io/cloudnative-pg/postgresql:18.4-system-trixie", description="Image of Postgres."
+    )
+    backups: PostgresBackups = Field(default=PostgresBackups(), description="Backups.")
+
+
+class DatabaseLogin(Section):
+    """A database on a server that is there, and a role that may use it."""
+
+    database: str = Field(min_length=1, description="Database.")
+    user: str = Field(min_length=1, description="Role.")
+    password: SecretStr = Field(description="Its password.")
+
+
+class PortalDatabase(DatabaseLogin):
+    """The portal's database, and the two roles that use it."""
+
+    owner: str = Field(min_length=1, description="Role that owns the tables and changes their form (migrations).")
+    owner_password: SecretStr = Field(description="Its password.")
+
+
+class ExternalDatabase(Section):
+    """A Postgres server that is there, 14 to 18, with UTF8 databases."""
+
+    kind: Literal["external"] = Field(description="Use a Postgres server of yours.")
+    host: str = Field(min_length=1, description="Its name.")
+    port: Port = Field(default=5432, description="Its port.")
+    tls: Literal["verify-full", "require", "disable"] = Field(
+        default="verify-full", description="How the way there is protected."
+    )
+    ca: str | None = Field(default=None, description="Certificate (PEM) of who signed its; none: the public ones.")
+    portal: PortalDatabase = Field(description="The portal's database.")
+    identity: DatabaseLogin | None = Field(default=None, description="Authentik's, where it is installed.")
+
+
+class RdsDatabase(Section):
+    """Postgres by AWS RDS, in the `aws` section's account."""
+
+    kind: Literal["rds"] = Field(description="Make a Postgres at AWS RDS.")
+    instance_class: str = Field(default="db.t4g.small", pattern=r"^db\.", description="Class of the instance.")
+    storage_gib: int = Field(default=20, ge=20, description="Disk in GiB; it grows by itself to five times that.")
+    multi_az: bool = Field(default=True, description="Keep a second server in another zone.")
+    backup_days: int = Field(default=30, ge=1, le=35, description="Days of backups.")
+    version: str = Field(default="18", pattern=r"^1[4-8]$", description="Major version of Postgres.")
+    subnet_ids: tuple[str, ...] = Field(min_length=2, description="Subnets of two zones at least.")
+    client_cidrs: tuple[Cidr, ...] = Field(min_length=1, description="Addresses of the nodes that may connect.")
+    vpc_id: str = Field(pattern=r"^vpc-", description="Network of the subnets.")
+    deletion_protection: bool = Field(default=True, description="Refuse to be deleted, and leave a last snapshot.")
+
+
+class Buckets(Section):
+    """Names of the buckets of the platform; courses' own are made with each course."""
+
+    state_bucket: Bucket = Field(default="jhaas-state", description="Bucket of the courses' stacks.")
+    archives_bucket: Bucket = Field(default="jhaas-archives", description="Bucket of the archives of homes.")
+    backups_bucket: Bucket = Field(default="jhaas-backups", description="Bucket of the database's backups.")
+
+
+class BundledObjectStorage(Buckets):
+    """silo, which goes on where MinIO ended, in this cluster."""
+
+    kind: Literal["bundled"] = Field(default="bundled", description="Run a store in this cluster.")
+    storage_size: Size = Field(default="100Gi", description="Its disk: archives and backups.")
+    storage_class: Name | None = Field(default=None, description="Its storage class; none: the cluster section's.")
+    memory: Size = Field(default="1Gi", description="Its memory.")
+    image: Image = Field(default="docker.io/pgsty/silo:RELEASE.2026-10-26T00-00-00Z", description="Image of the store.")
+
+
+class StoreKey(Section):
+    """An access key."""
+
+    access_key_id: str = Field(min_length=1, description="Its id.")
+    secret_access_key: SecretStr = Field(description="Its secret.")
+
+
+class ExternalObjectStorage(Buckets):
+    """A store that is there and speaks S3, with the three buckets and a key for each."""
+
+    kind: Literal["external"] = Field(description="Use an S3 store of yours.")
+    endpoint: Url = Field(description="Its address.")
+    region: str = Field(default="us-east-1", description="Its region.")
+    path_style: bool = Field(default=True, description="The bucket is part of the path, not of the host name.")
+    ca: str | None = Field(default=None, description="Certificate (PEM) of who signed its; none: the public ones.")
+    state: StoreKey = Field(description="May read and write the state bucket, and nothing else.")
+    archives: StoreKey = Field(description="May read and write the archives' bucket, and nothing else.")
+    backups: StoreKey | None = Field(
+        default=None, description="May read and write the backups' bucket, where Postgres runs in this cluster."
+    )
+    courses: StoreKey | None = Field(
+        default=None, description="May make a bucket and a key for each course; none: courses have no bucket."
+    )
+
+
+class AwsObjectStorage(Buckets):
+    """Buckets at AWS S3, in the `aws` section's account."""
+
+    kind: Literal["aws"] = Field(description="Make buckets at AWS S3.")
+
+
+class Authentik(Section):
+    """Authentik, installed by us."""
+
+    kind: Literal["authentik"] = Field(default="authentik", description="Install Authentik.")
+    enrolment: Literal["open", "closed"] = Field(
+        default="closed",
+        description="`open`: everybody may make an account. `closed`: people come from sources or invitations.",
+    )
+    verify_email: bool = Field(default=True, description="A new account waits until its mail address is proven.")
+    terms_url: Url | None = Field(default=None, description="Terms of use that people accept; none: the built-in.")
+    require_mfa: bool = Field(default=True, description="Ask everybody for a second factor.")
+    server_replicas: int = Field(default=2, ge=1, le=10, description="Server pods.")
+    worker_replicas: int = Field(default=1, ge=1, le=10, description="Worker pods.")
+    admin_email: Mail | None = Field(default=None, description="Address of the first admin; none: `site.contact`.")
+
+
+class ExternalOidc(Section):
+    """An OIDC provider that is there."""
+
+    kind: Literal["oidc"] = Field(description="Use an OIDC provider of yours.")
+    issuer: Url = Field(description="Its issuer, exactly as its discovery document says.")
+    client_id: str = Field(min_length=1, description="The portal's client there.")
+    client_secret: SecretStr = Field(description="Its secret.")
+
+
+class Portal(Section):
+    """The portal: web, workers and scheduler."""
+
+    image: Image = Field(description="Image made from our Dockerfile and pushed where your cluster can fetch it.")
+    registry: SecretStr | None = Field(
+        default=None, description="The registry's `config.json`, where fetching the images wants a sign-in."
+    )
+    web_replicas: int = Field(default=2, ge=1, le=20, description="Web pods.")
+    worker_replicas: int = Field(default=2, ge=1, le=50, description="Workers; each runs one operation at a time.")
+    governance_group: str = Field(
+        default="jhaas-governance", min_length=1, description="Group of the people who approve courses."
+    )
+    teachers_group: str = Field(
+        default="jhaas-teachers", description="Group of the people who may ask for courses; empty: everybody may."
+    )
+    settings: dict[str, str | int | float | bool] = Field(
+        default={},
+        description="More of the portal's own settings (docs/settings.md) by their names without `JHAAS_`, in small "
+        "letters: `lead_working_days: 3`.",
+    )
+    target: dict[str, Any] = Field(
+        default={}, description="More of the target `cluster` (node selectors, images, openings), over what we set."
+    )
+
+
+class MailServer(Section):
+    """How mail leaves."""
+
+    host: str | None = Field(
+        default=None, min_length=1, description="Mail server. None: no mail is sent, and people are told on pages only."
+    )
+    port: Port = Field(default=587, description="Its port.")
+    tls: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="`starttls` (port 587), `tls` from the first byte (port 465), or none."
+    )
+    user: str | None = Field(default=None, min_length=1, description="Name to sign in with, if it wants one.")
+    password: SecretStr | None = Field(default=None, description="Password to that name.")
+    sender: Mail | None = Field(default=None, description="Sender's address; none: `site.contact`.")
+
+    @model_validator(mode="after")
+    def _signed_in(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password belong together: give both or neither")
+        if self.password is not None and self.tls == "none":
+            raise ValueError("tls none would send the password in clear text; allowed: starttls, tls")
+        return self
+
+
+class Monitoring(Section):
+    """What is measured, and who is woken."""
+
+    rules: bool = Field(
+        default=False, description="Make ServiceMonitors and alert rules (the cluster has the Prometheus operator)."
+    )
+    dashboards: bool = Field(default=False, description="Make ConfigMaps of dashboards that Grafana's sidecar finds.")
+    install: bool = Field(default=False, description="Install Prometheus, Alertmanager and Grafana, with both above.")
+    labels: dict[str, str] = Field(
+        default={}, description="Labels by which your Prometheus chooses monitors and rules (`release: prometheus`)."
+    )
+
+
+class NoSharedStorage(Section):
+    """Courses have no shared volumes."""
+
+    kind: Literal["none"] = Field(default="none", description="Courses have no shared volumes.")
+
+
+class ExistingSharedStorage(Section):
+    """A storage class that is there."""
+
+    kind: Literal["existing"] = Field(description="Use a storage class of yours.")
+    storage_class: Name = Field(description="Its name. It must bind ReadWriteMany.")
+
+
+class NfsSharedStorage(Section):
+    """An NFS server that is there, by csi-driver-nfs."""
+
+    kind: Literal["nfs"] = Field(description="Install csi-driver-nfs for an NFS server of yours.")
+    storage_class: Name = Field(default="jhaas-shared", description="Name of the storage class that is made.")
+    server: str = Field(min_length=1, description="Name or address of the NFS server.")
+    share: str = Field(pattern=r"^/", description="Folder that it exports.")
+    mount_options: tuple[str, ...] = Field(default=("nfsvers=4.1", "hard"), description="Options of the mounts.")
+
+
+class LonghornSharedStorage(Section):
+    """Longhorn on the nodes' own disks."""
+
+    kind: Literal["longhorn"] = Field(description="Install Longhorn.")
+    storage_class: Name = Field(default="jhaas-shared", description="Name of the storage class that is made.")
+    replicas: int = Field(default=2, ge=1, le=5, description="Copies of each volume, on as many nodes.")
+
+
+class Aws(Section):
+    """The AWS account, where a section chooses something of AWS. Its keys come from the environment, as for `aws`."""
+
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="Region of everything that is made.")
+    profile: str | None = Field(default=None, description="Profile of your AWS configuration; none: the environment's.")
+    prefix: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{2,30}$")] = Field(
+        default="jhaas", description="Begins the names of everything that is made. Names of buckets are the world's."
+    )
+    oidc_provider_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws",
+        description="OIDC provider of an EKS cluster: pods then take roles in place of keys.",
+    )
+    tags: dict[str, str] = Field(default={}, description="Tags of everything that is made.")
+
+
+Ingress = Annotated[TraefikIngress | ExistingIngress, Field(discriminator="kind")]
+Database = Annotated[BundledDatabase | ExternalDatabase | RdsDatabase, Field(discriminator="kind")]
+ObjectStorage = Annotated[BundledObjectStorage | ExternalObjectStorage | AwsObjectStorage, Field(discriminator="kind")]
+Identity = Annotated[Authentik | ExternalOidc, Field(discriminator="kind")]
+SharedStorage = Annotated[
+    NoSharedStorage | ExistingSharedStorage | NfsSharedStorage | LonghornSharedStorage, Field(discriminator="kind")
+]
+
+
+class PlatformConfig(Section):
+    """Everything that can be set, by section."""
+
+    site: Site = Field(description="Who runs the service, and under which names.")
+    cluster: Cluster = Field(description="The Kubernetes cluster.")
+    ingress: Annotated[Ingress, _kind("traefik")] = Field(
+        default=TraefikIngress(), description="How browsers get into the cluster."
+    )
+    certificates: Certificates = Field(description="Who signs the certificates.")
+    dns: Dns = Field(default=Dns(), description="Where the host names lead.")
+    database: Annotated[Database, _kind("bundled")] = Field(default=BundledDatabase(), description="Postgres.")
+    object_storage: Annotated[ObjectStorage, _kind("bundled")] = Field(
+        default=BundledObjectStorage(), description="The S3 store."
+    )
+    identity: Annotated[Identity, _kind("authentik")] = Field(default=Authentik(), description="Who knows the people.")
+    portal: Portal = Field(description="The portal.")
+    mail: MailServer = Field(default=MailServer(), description="How mail leaves.")
+    monitoring: Monitoring = Field(default=Monitoring(), description="What is measured.")
+    shared_storage: Annotated[SharedStorage, _kind("none")] = Field(
+        default=NoSharedStorage(), description="Volumes that all notebooks of a course mount."
+    )
+    aws: Aws | None = Field(default=None, description="The AWS account, where something is made there.")
+    charts: Charts = Field(default=Charts(), description="Where the Helm charts come from.")
+
+    @property
+    def uses_aws(self) -> bool:
+        """Whether a section chooses something of AWS."""
+        return bool(self._at_aws())
+
+    def _at_aws(self) -> list[str]:
+        chosen = {
+            "database.kind": isinstance(self.database, RdsDatabase),
+            "object_storage.kind": isinstance(self.object_storage, AwsObjectStorage),
+            "dns.provider.kind": isinstance(self.dns.provider, Route53),
+        }
+        return [key for key, is_chosen in chosen.items() if is_chosen]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self._at_aws() and self.aws is None:
+            raise ValueError(f"aws.region is needed: {', '.join(self._at_aws())} makes something at AWS")
+        certificates = self.certificates
+        if certificates.is_acme and certificates.challenge == "dns01" and isinstance(self.dns.provider, NoProvider):
+            raise ValueError(
+                "certificates.challenge is dns01, which needs dns.provider; allowed: rfc2136, route53, cloudflare"
+            )
+        external = isinstance(self.object_storage, ExternalObjectStorage)
+        backed_up = isinstance(self.database, BundledDatabase) and self.database.backups.enabled
+        if external and backed_up and getattr(self.object_storage, "backups", None) is None:
+            raise ValueError(
+                "object_storage.backups is needed: database.backups.enabled writes there; give the key, or turn it off"
+            )
+        has_login = not isinstance(self.database, ExternalDatabase) or self.database.identity is not None
+        if isinstance(self.identity, Authentik) and not has_login:
+            raise ValueError("database.identity is needed: Authentik keeps its people on that server")
+        return self

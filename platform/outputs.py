@@ -1,0 +1,157 @@
+"""What a part of the platform tells the parts that stand on it.
+
+Each part returns one of these, whether it was made here or is somebody else's: who reads it cannot see the difference.
+`ready` are the resources that must be there before anything that uses the part: put them into `depends_on`. Values that
+are secret are secret outputs (`pulumi.Output.secret`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+
+Ready = tuple[pulumi.Resource, ...]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """How browsers get into the cluster."""
+
+    ingress_class: str | None
+    """None: the cluster's default class."""
+    namespace: str
+    """Of the controller's pods: network policies let them in."""
+    annotations: dict[str, str]
+    """Of every Ingress of ours."""
+    address: pulumi.Output[str] | None
+    """Where the host names must lead: an address, or a name that leads there; None where nobody knows."""
+    ready: Ready = ()
+
+
+@dataclass(frozen=True)
+class Names:
+    """That the host names lead to the edge."""
+
+    ready: Ready = ()
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Who signs certificates."""
+
+    cluster_issuer: str
+    """cert-manager's, for `Certificate` objects and the annotation `cert-manager.io/cluster-issuer`."""
+    wildcard: bool
+    """The edge has a wildcard certificate for all hubs; else each course asks for one of its own."""
+    trusted: bool
+    """Browsers and pods know who signs; else `ca.crt` in each certificate's Secret says who it is."""
+    ready: Ready = ()
+
+
+@dataclass(frozen=True)
+class Login:
+    """A role on a Postgres server and its database."""
+
+    database: str
+    user: str
+    password: pulumi.Output[str]
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A Postgres server with the databases of portal and identity provider."""
+
+    host: str | pulumi.Output[str]
+    port: int
+    sslmode: Literal["verify-full", "verify-ca", "require", "disable"]
+    ca: pulumi.Output[str] | None
+    """Certificate (PEM) of who signed the server's, where the public authorities did not."""
+    portal: Login
+    """Reads and writes; may not change audit rows nor the tables' form."""
+    portal_owner: Login
+    """Owns the portal's tables: migrations."""
+    identity: Login | None
+    """None where no identity provider of ours needs one."""
+    namespace: str | None = None
+    """Where its pods run, if in this cluster: network policies let clients out to it."""
+    ready: Ready = ()
+
+
+@dataclass(frozen=True)
+class Key:
+    """An access key of the store. Without one, pods take a role (`role_arn`)."""
+
+    access_key_id: pulumi.Output[str]
+    secret_access_key: pulumi.Output[str]
+
+
+@dataclass(frozen=True)
+class StoreBucket:
+    """A bucket, and the one key (or role) that may use it and nothing else."""
+
+    name: str
+    key: Key | None
+    role_arn: pulumi.Output[str] | None = None
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A store that speaks S3."""
+
+    endpoint: str | None
+    """None: AWS itself."""
+    region: str
+    path_style: bool
+    ca: pulumi.Output[str] | None
+    state: StoreBucket
+    archives: StoreBucket
+    backups: StoreBucket | None
+    courses: Key | None
+    """May make a bucket and a key for each course; None: courses have no bucket."""
+    kind: Literal["seaweedfs", "aws", "minio"] = "minio"
+    """What stands behind it, in the words of a target's object store."""
+    secrets_provider: pulumi.Output[str] | None = None
+    """Key service that encrypts the stacks' secrets (awskms://…); None: a passphrase does."""
+    namespace: str | None = None
+    """Where its pods run, if in this cluster."""
+    ready: Ready = ()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The OIDC provider that knows the people."""
+
+    kind: Literal["authentik", "oidc"]
+    issuer: str
+    """The portal's, exactly as the discovery document says."""
+    url: str
+    """Public base address, without a trailing slash."""
+    internal_url: str | None
+    """Base address for calls from pods, where it is not the public one."""
+    client_id: str
+    client_secret: pulumi.Output[str]
+    api_token: pulumi.Output[str] | None
+    """Of the service account that makes courses' clients and groups; None where no API of ours does."""
+    namespace: str | None = None
+    """Where its pods run, if in this cluster."""
+    ready: Ready = ()
+
+
+@dataclass(frozen=True)
+class SharedStorage:
+    """Volumes that all notebooks of a course mount."""
+
+    storage_class: str | None
+    """Binds ReadWriteMany; None: courses have no shared volumes."""
+    ready: Ready = ()
+
+
+@dataclass(frozen=True)
+class PortalSite:
+    """The portal, running."""
+
+    url: str
+    namespace: str
+    ready: Ready = ()

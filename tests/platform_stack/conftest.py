@@ -1,0 +1,47 @@
+"""The platform is a script folder: its modules are found on the path, as when Pulumi runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "platform"))
+
+if TYPE_CHECKING:
+    from rehearsal import Rehearsal
+
+Sections = dict[str, Any]
+Rehearse = Callable[..., "Rehearsal"]
+
+LEAST: Sections = {
+    "site": {"portal_host": "courses.example.org", "hub_domain": "example-hubs.org", "contact": "help@example.org"},
+    "cluster": {"context": "university"},
+    "certificates": {"issuer": "selfsigned"},
+    "portal": {"image": "registry.example.org/jhaas/portal:1"},
+}
+"""The fewest settings that make a platform."""
+
+
+def sections(**changes: dict[str, Any] | None) -> Sections:
+    """The fewest settings, with keys of sections over them; None takes a section away."""
+    made = deepcopy(LEAST)
+    for name, keys in changes.items():
+        if keys is None:
+            made.pop(name, None)
+        else:
+            made[name] = {**made.get(name, {}), **keys}
+    return made
+
+
+@pytest.fixture(scope="session")
+def rehearse() -> Rehearse:
+    """Runs the whole program on `sections(**changes)`, without a cluster."""
+    from rehearsal import rehearse
+
+    return lambda **changes: rehearse(sections(**changes))
