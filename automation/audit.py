@@ -76,9 +76,11 @@ def compare(
     found: frozenset[Thing],
     things_of: Callable[[str], frozenset[Thing]],
     may_stay: Callable[[Thing], bool] = lambda _thing: False,
+    *,
+    target: str = "",
 ) -> Audit:
     """A stack that was never deployed whole (or cannot be read) lacks nothing yet, and what it has is no stray; nor is
-    what may stay behind."""
+    what may stay behind, nor what stacks on other targets than `target` have (targets may share their services)."""
     audits = []
     explained: set[Thing] = set()
     for stack in stacks:
@@ -89,6 +91,8 @@ def compare(
             continue
         things = things_of(stack.name)
         explained |= things
+        if target and stack.target not in (None, target):
+            continue
         missing = sorted(things - found) if stack.whole else ()
         held = tuple(locks.get(stack.name, ()))
         audits.append(

@@ -16,6 +16,7 @@ from automation import processes
 from automation.failures import EngineUnusable
 from automation.settings import ENGINE_ENV, SettingsError, StateSettings
 from course_stack.credentials import in_folder
+from course_stack.local.layout import Layout
 from course_stack.target import CREDENTIALS_ENV, Target
 
 if TYPE_CHECKING:
@@ -97,13 +98,23 @@ def operation_environment(operation: str, environ: Mapping[str, str] = os.enviro
     }
 
 
-def target_environment(target: Target, folder: Path) -> dict[str, str]:
-    """The way to the target's cluster for the engine's providers: its kubeconfig in the credentials' `folder`. Empty
-    where there is none; then the caller's KUBECONFIG stands, or the pod's own account."""
-    if target.cluster is None:
-        return {}
-    path = in_folder(target.cluster.kubeconfig, folder, of=target.name)
-    return {"KUBECONFIG": str(path)} if path is not None and path.is_file() else {}
+def credentials_folder(target: Target, layout: Layout, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the keys of what stands behind a target lie: of a cluster, in the folder that `JHAAS_CREDENTIALS_DIR`
+    names; else, and for this machine, in the data folder."""
+    given = environ.get(CREDENTIALS_ENV)
+    return Path(given) if given and target.cluster is not None else layout.credentials
+
+
+def target_environment(target: Target, layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What tells providers where their keys are. Without a kubeconfig among them, the caller's KUBECONFIG stands, or
+    the account of the pod that this is."""
+    folder = credentials_folder(target, layout, environ)
+    found = {CREDENTIALS_ENV: str(folder)}
+    if target.cluster is not None:
+        path = in_folder(target.cluster.kubeconfig, folder, of=target.name)
+        if path is not None and path.is_file():
+            found["KUBECONFIG"] = str(path)
+    return found
 
 
 def engine_environment(settings: StateSettings, folder: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from automation.audit import Reality, Thing
+from automation.engine import credentials_folder
 from course_stack import identity, object_store
 from course_stack.local import hub_process
 from course_stack.local.layout import Layout
@@ -33,7 +34,7 @@ class Look(Reality, Protocol):
 
 def reality_of(target: Target, layout: Layout) -> Look:
     """What really is on the target. The services behind it must run; raises what they raise where they do not."""
-    return LocalReality(layout, target) if target.cluster is None else ClusterReality(target)
+    return LocalReality(layout, target) if target.cluster is None else ClusterReality(layout, target)
 
 
 class Services:
@@ -109,14 +110,15 @@ class LocalReality:
 
 
 class ClusterReality:
-    """The `Look` of a target on a cluster, with the credentials that `JHAAS_CREDENTIALS_DIR` names."""
+    """The `Look` of a target on a cluster."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, layout: Layout, target: Target) -> None:
         from course_stack.kubernetes.api import connect
         from course_stack.kubernetes.look import ClusterLook
 
-        self._look = ClusterLook(connect(target))
-        self._services = Services(target, None)
+        folder = credentials_folder(target, layout)
+        self._look = ClusterLook(connect(target, folder))
+        self._services = Services(target, folder)
 
     def things_of(self, slug: str) -> frozenset[Thing]:
         return self._services.things_of(slug) | {Thing(*one) for one in self._look.things_of(slug)}

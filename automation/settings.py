@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from course_stack.local.layout import HOME_ENV, Layout
 from course_stack.local.machine import BEYOND_LOOPBACK_ENV, BIND_ENV, PORT_ENV
 from course_stack.target import CREDENTIALS_ENV
+from course_stack.targets import TARGETS_ENV
 
 PREFIX = "JHAAS_"
 STATE_PREFIX = "JHAAS_STATE_"
@@ -22,7 +23,9 @@ ENGINE_ENV = "JHAAS_PULUMI"
 
 KNOWN_SETTINGS: dict[str, str] = {
     HOME_ENV: "data folder of this machine",
-    CREDENTIALS_ENV: "folder of identity.json, object-store.json and archives.json",
+    CREDENTIALS_ENV: "folder of identity.json, object-store.json, archives.json and kubeconfig; or of one folder of "
+    "these a target",
+    TARGETS_ENV: "folder of the targets' files, NAME.yaml",
     ENGINE_ENV: "which Pulumi engine: auto, cli or embedded",
     PORT_ENV: "port of this machine's edge",
     BIND_ENV: "address on which this machine's edge listens",

@@ -29,7 +29,7 @@ from automation.operation import Job, Timing
 from automation.settings import StateSettings
 from automation.state import Lock, StackState, StateStore
 from course_stack.local.layout import Layout
-from course_stack.target import CREDENTIALS_ENV, Target
+from course_stack.target import Target
 
 OnEvent = Callable[[Event], None]
 
@@ -140,7 +140,15 @@ class CourseStacks:
             stacks, locks = pool.submit(store.stacks), pool.submit(store.all_locks)
             left = pool.submit(store.all_leftovers)
             found = reality.found()
-            return compare(stacks.result(), locks.result(), left.result(), found, reality.things_of, reality.may_stay)
+            return compare(
+                stacks.result(),
+                locks.result(),
+                left.result(),
+                found,
+                reality.things_of,
+                reality.may_stay,
+                target=self._target.name,
+            )
 
     def unlock(self, slug: str, *, force: bool = False) -> Sequence[Lock]:
         """Break the locks of a stack whose owners are proven dead; with `force` the others too.
@@ -239,11 +247,7 @@ class CourseStacks:
             lease_lifetime=None if lease is None else lease.lifetime,
             timing=self._timing,
         )
-        environment = {
-            CREDENTIALS_ENV: str(self._layout.credentials),
-            **operation_environment(operation),
-            **target_environment(self._target, self._layout.credentials),
-        }
+        environment = {**operation_environment(operation), **target_environment(self._target, self._layout)}
         try:
             with log.open("ab") as log_file:
                 child = _Child(job, environment, log_file, lease)

@@ -92,6 +92,12 @@ class StackState:
         """Interrupted steps in words: `creating hub`."""
         return tuple(f"{step['type']} {step['resource']['urn'].rsplit('::', 1)[-1]}" for step in self.pending)
 
+    @property
+    def target(self) -> str | None:
+        """Name of the target that it was last deployed on; None where it does not say."""
+        described = self.output("target")
+        return json.loads(described).get("name") if isinstance(described, str) else None
+
     def output(self, name: str) -> object:
         """A plain output of the stack; None if there is none. Secret ones are encrypted here."""
         for resource in self.resources:

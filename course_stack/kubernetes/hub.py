@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from typing import Any
 
 import pulumi
 from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
@@ -19,9 +18,9 @@ from pulumi_random import RandomPassword
 from course_stack.cluster import ClusterTarget
 from course_stack.credentials import REGISTRY, credentials
 from course_stack.hub_secrets import LENGTH, Secrets
-from course_stack.kubernetes.names import ClusterNames
 from course_stack.kubernetes.network import Manifest
 from course_stack.kubernetes.objects import course_objects
+from course_stack.kubernetes.release import release_plan
 from course_stack.kubernetes.values import HubKeys, hub_values
 from course_stack.login import Login
 from course_stack.spec import CourseSpec
@@ -106,28 +105,16 @@ def hub_keys(login: Login, secrets: Secrets, proxy_token: pulumi.Output[str]) ->
     )
 
 
-def release_inputs(spec: CourseSpec, target: Target) -> dict[str, Any]:
-    """What Helm is told beside the values: chart, place and name of the release. `target` must be a cluster."""
-    cluster = target.cluster
-    assert cluster is not None
-    names = ClusterNames(spec.slug)
-    return {
-        "chart": cluster.chart.chart,
-        "repository": cluster.chart.repository,
-        "version": cluster.chart.version,
-        "name": names.release,
-        "namespace": names.namespace,
-        "timeout": cluster.release_timeout,
-    }
-
-
 def _release(spec: CourseSpec, target: Target, keys: HubKeys, opts: pulumi.ResourceOptions) -> Release:
-    inputs = release_inputs(spec, target)
-    repository = inputs.pop("repository")
+    plan = release_plan(spec, target)
     return Release(
         "release",
-        **inputs,
-        repository_opts=RepositoryOptsArgs(repo=repository) if repository else None,
+        name=plan.name,
+        namespace=plan.namespace,
+        chart=plan.chart,
+        version=plan.version,
+        repository_opts=RepositoryOptsArgs(repo=plan.repository) if plan.repository else None,
+        timeout=plan.timeout,
         values=hub_values(spec, target, keys),
         max_history=HISTORY,
         # what a failed upgrade added goes again; a failed first try stays, and the next one goes on from there

@@ -9,16 +9,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from portal.cli.screen import moment, out
-from portal.cli.stacks import course_stacks, reality
+from portal.cli.stacks import TargetName, course_stacks, reality, target_of
 
 if TYPE_CHECKING:
     from automation.audit import StackAudit
 
 
-def audit() -> None:
+def audit(target: TargetName = None) -> None:
     """Compare the course stacks with what really is there. Changes nothing; exit code 1 if they differ."""
     with out.status("Asking state store, identity provider, object store and hubs"):
-        found = course_stacks().audit(reality())
+        found = course_stacks(target).audit(reality(target_of(target)))
     table = Table(box=None, pad_edge=False)
     for heading in ("course", "last change", "resources", "condition"):
         table.add_column(heading)

@@ -10,10 +10,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from portal.cli.screen import Operation, err, moment, out
-from portal.cli.stacks import course_stacks, reality
+from portal.cli.stacks import (
+    TargetName,
+    course_stacks,
+    read_spec,
+    reality,
+    stacks_on,
+    stacks_with,
+    target_file,
+    target_with,
+)
 
 if TYPE_CHECKING:
     from automation.stacks import CourseStacks, Result
+    from course_stack.target import Target
 
 app = typer.Typer(help="One course's hub: deploy, look, destroy.", no_args_is_help=True)
 
@@ -22,12 +32,10 @@ Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The course's short na
 
 
 @app.command()
-def deploy(spec_file: SpecFile) -> None:
+def deploy(spec_file: SpecFile, target: TargetName = None) -> None:
     """Create the course's hub, or bring it to the spec. Safe to repeat, also after a crash."""
-    from course_stack.spec import load_spec
-
-    spec = load_spec(spec_file)
-    stacks = course_stacks()
+    spec = read_spec(spec_file, target)
+    stacks = course_stacks(target)
     with Operation(f"Deploying {spec.slug}") as operation:
         result = stacks.deploy(spec, on_event=operation)
     out.print(f"{escape(spec.title)} runs at [bold]{result.outputs['hub_url']}[/]")
@@ -35,13 +43,11 @@ def deploy(spec_file: SpecFile) -> None:
 
 
 @app.command()
-def preview(spec_file: SpecFile) -> None:
+def preview(spec_file: SpecFile, target: TargetName = None) -> None:
     """Show what `deploy` would do; nothing is changed."""
-    from course_stack.spec import load_spec
-
-    spec = load_spec(spec_file)
+    spec = read_spec(spec_file, target)
     with Operation(f"Comparing {spec.slug}") as operation:
-        result = course_stacks().preview(spec, on_event=operation)
+        result = course_stacks(target).preview(spec, on_event=operation)
     steps = [step for step in result.steps if step.action != "same"]
     for step in steps:
         out.print(f"  {step.action:<8} {step.name} [dim]({step.resource_type})[/]")
@@ -49,10 +55,33 @@ def preview(spec_file: SpecFile) -> None:
 
 
 @app.command()
-def refresh(slug: Slug) -> None:
+def manifests(
+    spec_file: SpecFile,
+    target: Annotated[str, typer.Option("--target", metavar="NAME", help="A file NAME.yaml of the targets' folder.")],
+    objects: Annotated[bool, typer.Option("--objects", help="Only the objects, as kubectl takes them.")] = False,
+    values: Annotated[bool, typer.Option("--values", help="Only the chart's values, as helm takes them.")] = False,
+) -> None:
+    """Print everything that `deploy` would make on a cluster, as YAML: objects, then the Helm release with its values.
+
+    Nothing is touched or asked, and secrets are placeholders.
+    """
+    from course_stack.kubernetes.manifests import manifests as documents
+    from course_stack.kubernetes.manifests import to_yaml
+
+    if objects and values:
+        raise typer.BadParameter("give one of --objects and --values, or neither for everything")
+    if (found := target_file(target)) is None:
+        raise typer.BadParameter("this machine has no manifests; name a cluster", param_hint="--target")
+    *made, release = documents(read_spec(spec_file, target), found.target)
+    shown = made if objects else [release["values"]] if values else [*made, release]
+    typer.echo(to_yaml(shown), nl=False)
+
+
+@app.command()
+def refresh(slug: Slug, target: TargetName = None) -> None:
     """Show what differs from the last deployment; nothing is changed. Exit code 1 if anything does."""
     with Operation(f"Looking at {slug}") as operation:
-        differences = course_stacks().refresh(slug, on_event=operation)
+        differences = stacks_with(slug, target).refresh(slug, on_event=operation)
     for one in differences:
         fields = f": {', '.join(one.fields)}" if one.fields else ""
         out.print(f"  {one.name} is {one.what}{fields} [dim]({one.resource_type})[/]")
@@ -65,12 +94,14 @@ def refresh(slug: Slug) -> None:
 @app.command()
 def destroy(
     slug: Slug,
+    target: TargetName = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete the course's hub and everything that belongs to it, every home directory included."""
-    stacks = course_stacks()
-    doomed = _belongings(stacks, slug)
+    place = target_with(slug, target)
+    stacks = stacks_on(place)
+    doomed = _belongings(stacks, place, slug)
     if not doomed:
         out.print(f"There is nothing of {slug}.")
     else:
@@ -90,9 +121,9 @@ def destroy(
 
 
 @app.command()
-def show(slug: Slug) -> None:
+def show(slug: Slug, target: TargetName = None) -> None:
     """Show the course's stack, its addresses and names. Secrets are not shown."""
-    outputs = course_stacks().outputs(slug)
+    outputs = stacks_with(slug, target).outputs(slug)
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, output in sorted(outputs.items()):
         value = "[dim]secret, not shown[/]" if output.secret else escape(_plain(output.value))
@@ -101,20 +132,19 @@ def show(slug: Slug) -> None:
 
 
 @app.command("list")
-def list_() -> None:
-    """List the course stacks of the state store."""
+def list_(target: TargetName = None) -> None:
+    """List the course stacks of the state store, of one target or of all."""
     from automation.failures import CorruptState
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("course", "last change", "resources", "address"):
+    for heading in ("course", "target", "last change", "resources", "address"):
         table.add_column(heading)
-    for stack in course_stacks().list():
+    for stack in course_stacks(target).list():
         if isinstance(stack, CorruptState):
-            table.add_row(stack.slug, "", "", f"[red]{escape(stack.message)}[/]")
-        else:
-            table.add_row(
-                stack.name, moment(stack.updated), str(stack.resource_count), str(stack.output("hub_url") or "")
-            )
+            table.add_row(stack.slug, "", "", "", f"[red]{escape(stack.message)}[/]")
+        elif target is None or stack.target in (None, target):
+            address = str(stack.output("hub_url") or "")
+            table.add_row(stack.name, stack.target or "", moment(stack.updated), str(stack.resource_count), address)
     out.print(table if table.row_count else "There are no course stacks.")
 
 
@@ -151,16 +181,16 @@ def unlock(
     ] = False,
 ) -> None:
     """Break the lock of an operation that is proven dead. One that may live is refused, and named."""
-    broken = course_stacks().unlock(slug, force=force)
+    broken = stacks_with(slug).unlock(slug, force=force)
     for lock in broken:
         out.print(f"Broke the lock of {lock}.", markup=False)
     if not broken:
         out.print(f"{slug} is not locked.")
 
 
-def _belongings(stacks: CourseStacks, slug: str) -> list[str]:
-    """What there is of the course, in words: on this machine and behind it, and in the state store."""
-    found = reality().traces(slug)
+def _belongings(stacks: CourseStacks, place: Target, slug: str) -> list[str]:
+    """What there is of the course, in words: on its target and behind it, and in the state store."""
+    found = reality(place).traces(slug)
     if slug in stacks.names():
         found.append("its stack with state, backups and history")
     return found

@@ -63,6 +63,36 @@ def migrate(
 
 
 @app.command()
+def targets(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+) -> None:
+    """Make the portal know every target that has a file, and what each is now. Safe to repeat."""
+    from course_stack.local.layout import Layout
+    from course_stack.targets import folder_of_targets, load_target, target_names
+    from portal.db import connect, sessions, transaction
+    from portal.local import settings_in_force
+    from portal.targets import take_over
+
+    folder = folder_of_targets(Layout.of_environment().home)
+    # all are read before the first is written: a wrong one changes nothing
+    found = [load_target(folder / f"{name}.yaml") for name in target_names(folder)]
+    engine = connect(settings_in_force().database_url.get_secret_value())
+    try:
+        with transaction(sessions(engine)) as session:
+            for one in found:
+                change = take_over(session, one)
+                out.print(f"  {one.name}: {change}", markup=False)
+            if dry_run:
+                session.rollback()
+    finally:
+        engine.dispose()
+    if not found:
+        out.print(f"There is no NAME.yaml in {folder}.", markup=False)
+    elif dry_run:
+        out.print("Nothing was changed.")
+
+
+@app.command()
 def settings() -> None:
     """Print all settings as the guide shows them."""
     from portal.settings_guide import guide
