@@ -62,8 +62,16 @@ def settings_in_force() -> PortalSettings:
     """The settings of this process: the environment's, and on one machine what it says nothing of. Raises
     `automation.settings.SettingsError`."""
     layout = Layout.of_environment()
-    is_ours = (layout.credentials / CREDENTIALS).exists() and not os.environ.get("DATABASE_URL")
-    return config.load(defaults(layout) if is_ours else None)
+    return config.load(defaults(layout) if _is_ours(layout) else None)
+
+
+def has_portal() -> bool:
+    """Whether a portal owns the courses: the environment names its database, or this machine has one."""
+    return bool(os.environ.get("DATABASE_URL")) or _is_ours(Layout.of_environment())
+
+
+def _is_ours(layout: Layout) -> bool:
+    return (layout.credentials / CREDENTIALS).exists() and not os.environ.get("DATABASE_URL")
 
 
 def public_url(layout: Layout) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from automation.audit import Audit
 from automation.events import Difference, Event
 from automation.lease import Leases
 from course_stack.spec import CourseSpec
 from course_stack.target import Target
+
+if TYPE_CHECKING:
+    from automation.stacks import CourseStacks
 
 OnEvent = Callable[[Event], None]
 
@@ -69,7 +72,7 @@ class RealPlace:
         self._layout = Layout(target.home) if target.home else Layout.of_environment()
         self._state = StateSettings.load(self._layout)
 
-    def stacks(self, leases: Leases | None = None) -> Stacks:
+    def stacks(self, leases: Leases | None = None) -> CourseStacks:
         from automation.stacks import CourseStacks
 
         return CourseStacks(self._state, self._target, self._layout, leases=leases)
