@@ -1,7 +1,7 @@
 """What the portal does at a course's hub, over JupyterHub's REST API.
 
 The token may see people and servers, start and stop servers, and remove people from the hub
-(`course_stack.local.hub_config.portal_scopes`); files and other people's servers are closed to it.
+(`course_stack.hub_rules.portal_scopes`); files and other people's servers are closed to it.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ from html import escape
 from typing import Any
 
 from course_stack.cluster import ClusterTarget
+from course_stack.hub_rules import server_arguments
 from course_stack.kubernetes.chart import CLOSED, RESTRICTED, RESTRICTED_POD, file, image, toleration
 from course_stack.kubernetes.names import ClusterNames
-from course_stack.local.hub_config import RECHECK_SECONDS
-from course_stack.local.startup import script
 from course_stack.sizes import Size, mib, notebook
 from course_stack.spec import CourseSpec, Profile, SharedVolume
+from course_stack.startup import script
 
 HOME = "/home/jovyan"
 """Where a notebook finds its home: as in Jupyter's container images."""
@@ -92,7 +92,7 @@ def spawner(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
     """Settings of the spawner for which the chart has no key."""
     return {
         "lead_mounts": [_mount(volume) for volume in spec.shared_volumes if volume.kind == "material"],
-        "args": _arguments(),
+        "args": server_arguments(),
         "working_dir": HOME,
         "http_timeout": HTTP_SECONDS,
         "gid": cluster.gid,
@@ -167,17 +167,6 @@ def _files(spec: CourseSpec) -> dict[str, Any]:
     if not spec.git_repositories and not spec.start_commands:
         return {}
     return {"start-up.sh": file(START_UP, script(spec.git_repositories, spec.start_commands) + "\n")}
-
-
-def _arguments() -> list[str]:
-    """As the local target's (`course_stack.local.hub_config.server_arguments`), but for the sockets of kernels: a pod
-    has a network of its own."""
-    return [
-        f"--HubOAuth.cache_max_age={RECHECK_SECONDS}",
-        "--ServerApp.answer_yes=True",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
 
 
 def _literal(value: str) -> str:

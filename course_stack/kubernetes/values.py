@@ -1,6 +1,6 @@
 """What Zero to JupyterHub is told about a course: the values of its Helm chart, version 4.4.
 
-The hub is the local target's in another place: same sign-in, same rights, same words (`course_stack.local.hub_config`).
+The hub is the local target's in another place: same sign-in, same rights, same words (`course_stack.hub_rules`).
 """
 
 from __future__ import annotations
@@ -8,22 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from course_stack import hub_files
 from course_stack.cluster import ClusterTarget, GatewayEdge, IngressEdge
+from course_stack.hub_rules import PORTAL_SERVICE, cull_every, lead_scopes, portal_scopes, sign_in
 from course_stack.kubernetes.chart import CLOSED, RESTRICTED, RESTRICTED_POD, file, image, placement, resources
 from course_stack.kubernetes.names import ClusterNames
 from course_stack.kubernetes.notebooks import notebooks, spawner
-from course_stack.local.hub_config import (
-    CHECK_USER,
-    CULL_EVERY_SECONDS,
-    PORTAL_SERVICE,
-    RECHECK_SECONDS,
-    REFRESH_SECONDS,
-    lead_scopes,
-    portal_scopes,
-)
 from course_stack.names import CourseNames
 from course_stack.sizes import HUB, HUB_DATABASE_MIB, PROXY, SPARE_SERVERS
 from course_stack.spec import CourseSpec
@@ -156,34 +147,16 @@ def _modules() -> list[Path]:
 
 
 def _sign_in(spec: CourseSpec, target: Target, keys: HubKeys) -> dict[str, Any]:
-    names = CourseNames(spec.slug)
-    identity = target.identity
-    home = target.hub_url(spec.slug)
     return {
-        "login_service": "your account",
-        "auto_login": True,
+        **sign_in(spec, target),
         "client_id": keys.client_id,
         "client_secret": keys.client_secret,
-        "basic_auth": True,
-        "enable_pkce": True,
-        "oauth_callback_url": f"{home}hub/oauth_callback",
         "authorize_url": keys.authorize_url,
         "token_url": keys.token_url,
         "userdata_url": keys.userinfo_url,
         "end_session_url": keys.end_session_url,
-        "home_url": home,
-        "provider_host": urlsplit(identity.url).netloc if identity.internal_url else "",
-        "scope": ["openid", "profile", "email", "groups"],
-        "username_claim": "sub",
-        "manage_groups": True,
-        "auth_state_groups_key": "oauth_user.groups",
-        "allowed_groups": [names.group],
-        "custom_403_message": f"You are not in the course {spec.title}. Ask its teachers to let you in.",
-        "enable_auth_state": True,
-        "auth_refresh_age": REFRESH_SECONDS,
+        # somebody who is no longer in the course is told so, and does not lose a server a minute after its start
         "refresh_pre_spawn": True,
-        "recheck_seconds": RECHECK_SECONDS,
-        "check_user": CHECK_USER,
     }
 
 
@@ -233,7 +206,7 @@ def _culling(spec: CourseSpec) -> dict[str, Any]:
     return {
         "enabled": True,
         "timeout": spec.culling.idle_minutes * 60,
-        "every": min(CULL_EVERY_SECONDS, spec.culling.idle_minutes * 30),
+        "every": cull_every(spec),
         "maxAge": (spec.culling.max_age_hours or 0) * 3600,
         "users": False,
         "adminUsers": True,

@@ -7,10 +7,19 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, FieldSerializationInfo, SecretStr, field_serializer
 
+from course_stack.hub_rules import (
+    PORTAL_SERVICE,
+    RECHECK_SECONDS,
+    REFRESH_SECONDS,
+    cull_every,
+    lead_scopes,
+    portal_scopes,
+    server_arguments,
+    sign_in,
+)
 from course_stack.local.isolation import Isolation
 from course_stack.local.layout import Layout
 from course_stack.local.machine import credential
@@ -19,16 +28,7 @@ from course_stack.sizes import SPARE_SERVERS
 from course_stack.spec import CourseSpec
 from course_stack.target import Target
 
-PORTAL_SERVICE = "jhaas-portal"
 CULLER_SERVICE = "jhaas-culler"
-CHECK_USER = "jhaas-check"
-"""Made and removed by the check that a notebook really runs; nobody can sign in under this name."""
-
-REFRESH_SECONDS = 120
-"""Age at which a signed-in person is asked about again, at their next request to the hub."""
-RECHECK_SECONDS = 60
-"""How often people with a running server are asked about. Both together stay well below the five minutes promised."""
-CULL_EVERY_SECONDS = 300
 
 IN_CLEAR = {"secrets": "in clear"}
 """Serialization context that writes secrets out: for the hub's own file."""
@@ -76,11 +76,7 @@ class Edge:
 
 
 def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Settings:
-    """JupyterHub's settings for this course.
-
-    Nobody is an admin of the hub: leads see and open their participants' servers, the portal's service may do what
-    `portal_scopes` lists.
-    """
+    """JupyterHub's settings for this course."""
     spec, target = config.spec, config.target
     names = CourseNames(spec.slug)
     layout = layout_of(target)
@@ -118,7 +114,7 @@ def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Setting
             "template_vars": {"announcement": isolation.warning or ""},
         },
         "CryptKeeper": {"keys": [hashlib.sha256(config.crypt_key.get_secret_value().encode()).digest()]},
-        "CourseAuthenticator": _sign_in(config, names),
+        "CourseAuthenticator": _sign_in(config),
         "CourseProxy": {
             "should_start": False,
             "enable_setup_dynamic_config": False,
@@ -135,7 +131,12 @@ def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Setting
             "issuer": config.endpoints["issuer"],
             "isolation": isolation,
             "cmd": started("jupyterhub.singleuser"),
-            "args": server_arguments(config.recheck_seconds),
+            "args": [
+                *server_arguments(config.recheck_seconds),
+                # Kernels talk over sockets in the server's private folder: on TCP, other accounts of this machine could
+                # connect, and a kernel's output goes to whoever is connected.
+                "--KernelManager.transport=ipc",
+            ],
             "ip": "127.0.0.1",
             "default_url": spec.default_url,
             "environment": dict(spec.environment),
@@ -178,50 +179,8 @@ def culler_command(spec: CourseSpec) -> list[str]:
         "-c",
         f"{ends_with_hub}; {culler}",
         f"--timeout={spec.culling.idle_minutes * 60}",
-        f"--cull-every={min(CULL_EVERY_SECONDS, spec.culling.idle_minutes * 30)}",
+        f"--cull-every={cull_every(spec)}",
         *([f"--max-age={spec.culling.max_age_hours * 3600}"] if spec.culling.max_age_hours else []),
-    ]
-
-
-def server_arguments(recheck_seconds: int) -> list[str]:
-    """Arguments of every notebook server.
-
-    It asks the hub about a visitor again after `recheck_seconds`; left alone it would remember for five minutes.
-    Kernels talk over sockets in the server's private folder: on TCP, other accounts of this machine could connect, and
-    a kernel's output goes to whoever is connected. A server that is told to end does not ask whether it should. And
-    JupyterLab asks nobody on the internet for news and newer versions.
-    """
-    return [
-        f"--HubOAuth.cache_max_age={recheck_seconds}",
-        "--KernelManager.transport=ipc",
-        "--ServerApp.answer_yes=True",
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
-
-
-def portal_scopes() -> list[str]:
-    """What the portal's token may do: see people and servers, start and stop servers, remove people from the hub, and
-    run the check under a name of its own. It cannot open anybody's server, read a file or make an admin."""
-    return [
-        "list:users",
-        "read:users",
-        "read:groups",
-        "read:hub",
-        "read:metrics",
-        "servers",
-        "delete:users",
-        *(f"{scope}!user={CHECK_USER}" for scope in ("admin:users", "admin:servers", "access:servers", "tokens")),
-    ]
-
-
-def lead_scopes(names: CourseNames) -> list[str]:
-    """What leads may do with everybody's server in their course: see, start, stop and open it."""
-    everybody = f"!group={names.group}"
-    return [
-        "admin-ui",
-        "read:hub",
-        *(f"{scope}{everybody}" for scope in ("list:users", "admin:servers", "access:servers")),
     ]
 
 
@@ -230,31 +189,15 @@ def routes_file(layout: Layout, slug: str) -> Path:
     return layout.routes / f"hub-{slug}.toml"
 
 
-def _sign_in(config: HubConfig, names: CourseNames) -> dict[str, Any]:
-    identity = config.target.identity
-    home = config.target.hub_url(config.spec.slug)
+def _sign_in(config: HubConfig) -> dict[str, Any]:
     return {
-        "login_service": "your account",
-        "auto_login": True,
+        **sign_in(config.spec, config.target),
         "client_id": config.client_id,
         "client_secret": config.client_secret.get_secret_value(),
-        "basic_auth": True,
-        "enable_pkce": True,
-        "oauth_callback_url": f"{home}hub/oauth_callback",
         "authorize_url": config.endpoints["authorize"],
         "token_url": config.endpoints["token"],
         "userdata_url": config.endpoints["userinfo"],
         "end_session_url": config.endpoints["end_session"],
-        "home_url": home,
-        "provider_host": urlsplit(identity.url).netloc if identity.internal_url else "",
-        "scope": ["openid", "profile", "email", "groups"],
-        "username_claim": "sub",
-        "manage_groups": True,
-        "auth_state_groups_key": "oauth_user.groups",
-        "allowed_groups": {names.group},
-        "custom_403_message": f"You are not in the course {config.spec.title}. Ask its teachers to let you in.",
-        "enable_auth_state": True,
         "auth_refresh_age": config.refresh_seconds,
         "recheck_seconds": config.recheck_seconds,
-        "check_user": CHECK_USER,
     }

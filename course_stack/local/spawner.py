@@ -24,8 +24,8 @@ from course_stack.local.layout import Layout
 from course_stack.local.processes import COURSE_MARK, HOME_MARK, end, marked, start_time
 from course_stack.local.profiles import FIELD, UnknownProfileError, chosen, options_form, resources_of
 from course_stack.local.sandbox import Limits, Plan, Volume
-from course_stack.local.startup import wrapped
 from course_stack.spec import CourseSpec
+from course_stack.startup import wrapped
 
 HOME_PATH = "/home/jovyan"
 """Where a notebook with a private view finds its home: as in Jupyter's container images."""

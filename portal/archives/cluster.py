@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from course_stack.credentials import CredentialsError, credentials
+from course_stack.hub_rules import CHECK_USER
 from course_stack.kubernetes.api import Cluster, ClusterError, connect
 from course_stack.kubernetes.homes import ClaimPlace, HomeClaims
 from course_stack.kubernetes.jobs import Job, JobFailed, Jobs
-from course_stack.local.hub_config import CHECK_USER
 from course_stack.object_store import ObjectStoreError
 from course_stack.target import Target
 from portal.archives.bundle import program

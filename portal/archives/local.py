@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from course_stack.hub_rules import CHECK_USER
 from course_stack.local import homes, processes
-from course_stack.local.hub_config import CHECK_USER
 from course_stack.local.layout import Layout
 from portal.archives import walk
 from portal.archives.copy import Order, Outcome, archive_homes

@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 
 from automation.failures import HubFailed
 from course_stack import identity
+from course_stack.hub_rules import CHECK_USER
 from course_stack.identity import IdentityError, IdentityProvider
-from course_stack.local.hub_config import CHECK_USER
 from course_stack.names import CourseNames
 from course_stack.target import Target
 from portal.clock import SiteClock

@@ -13,7 +13,7 @@ import httpx
 
 from automation.events import Warned
 from automation.failures import HubFailed, OperationFailed
-from course_stack.local.hub_config import CHECK_USER
+from course_stack.hub_rules import CHECK_USER
 from portal.archives import records
 from portal.archives.storage import HomeStorage, storage_of
 from portal.hub_api import HubApi, Patience

@@ -14,8 +14,8 @@ from typing import Any
 
 from automation.events import Warned
 from automation.failures import HubFailed, IdentityProviderFailed, OperationFailed
+from course_stack.hub_rules import CHECK_USER
 from course_stack.identity import IdentityError, IdentityProvider
-from course_stack.local.hub_config import CHECK_USER
 from course_stack.names import CourseNames
 from course_stack.target import Target
 from portal.archives import records

@@ -13,7 +13,7 @@ import pytest
 from traitlets.config import Config
 
 from course_stack.hub_files.authenticator import CourseAuthenticator
-from course_stack.local.hub_config import CHECK_USER, REFRESH_SECONDS
+from course_stack.hub_rules import CHECK_USER, REFRESH_SECONDS
 
 
 class Provider(ThreadingHTTPServer):

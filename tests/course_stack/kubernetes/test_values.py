@@ -13,9 +13,9 @@ from hypothesis import given, settings
 
 from course_stack import hub_files, sizes
 from course_stack.cluster import ClusterTarget
+from course_stack.hub_rules import CHECK_USER, PORTAL_SERVICE, lead_scopes, portal_scopes
 from course_stack.kubernetes.chart import file, image
 from course_stack.kubernetes.values import HubKeys, hub_values
-from course_stack.local.hub_config import CHECK_USER, PORTAL_SERVICE, lead_scopes, portal_scopes
 from course_stack.names import CourseNames
 from course_stack.sizes import Compute
 from course_stack.spec import CourseSpec, load_spec

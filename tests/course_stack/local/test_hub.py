@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from course_stack.hub_rules import CHECK_USER
 from course_stack.local import hub_config, hub_process, processes, services
 from course_stack.local.hub import LocalHubProvider
 from course_stack.local.isolation import Isolation, isolation
@@ -143,7 +144,7 @@ def test_the_portals_token_sees_people_and_opens_no_server(course: DeployedCours
 def test_the_check_makes_a_user_of_its_own_runs_its_server_and_leaves_nothing_in_the_hub(
     course: DeployedCourse,
 ) -> None:
-    check = hub_config.CHECK_USER
+    check = CHECK_USER
     assert course.portal.api("POST", f"users/{check}").status_code == 201
     assert course.portal.api("POST", f"users/{check}/server").status_code in (201, 202)
 

@@ -8,14 +8,8 @@ from typing import Any
 
 import pytest
 
-from course_stack.local.hub_config import (
-    CHECK_USER,
-    PORTAL_SERVICE,
-    Edge,
-    HubConfig,
-    hub_settings,
-    portal_scopes,
-)
+from course_stack.hub_rules import CHECK_USER, PORTAL_SERVICE, portal_scopes
+from course_stack.local.hub_config import Edge, HubConfig, hub_settings
 from course_stack.local.hub_process import serialized
 from course_stack.local.isolation import Isolation
 from course_stack.local.layout import Layout
@@ -52,7 +46,7 @@ def _settings(isolation: Isolation = Isolation.PRIVATE, **changes: Any) -> dict[
 
 def test_only_the_courses_group_gets_in_and_nobody_is_an_admin() -> None:
     sign_in = _settings()["CourseAuthenticator"]
-    assert sign_in["allowed_groups"] == {"jhaas-python-intro"}
+    assert sign_in["allowed_groups"] == ["jhaas-python-intro"]
     assert not {"admin_users", "admin_groups", "allow_all", "allow_existing_users", "allowed_users"} & set(sign_in)
     hub = _settings()["JupyterHub"]
     assert not any(service.get("admin") for service in hub["services"])

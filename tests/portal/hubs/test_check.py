@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from automation.failures import HubFailed
+from course_stack.hub_rules import CHECK_USER
 from course_stack.local import hub_process, processes
 from course_stack.local.homes import home_index
-from course_stack.local.hub_config import CHECK_USER
 from course_stack.local.supervisor import Supervisor
 from portal.archives.storage import storage_of
 from portal.hub_api import Patience, ServerFailed

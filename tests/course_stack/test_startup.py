@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from course_stack.local import startup
-from course_stack.local.startup import TROUBLE, wrapped
+from course_stack import startup
 from course_stack.spec import GitRepository
+from course_stack.startup import TROUBLE, wrapped
 
 
 @pytest.fixture
