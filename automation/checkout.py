@@ -14,11 +14,12 @@ from pathlib import Path
 
 import yaml
 
+from automation.engine import target_environment
 from automation.settings import STATE_PREFIX, SettingsError, StateSettings
 from automation.state import StackState
 from course_stack.local.layout import HOME_ENV, Layout
 from course_stack.program import PROJECT
-from course_stack.target import CREDENTIALS_ENV
+from course_stack.target import Target
 
 SETTINGS = "settings.sh"
 """What a shell must read before the first command."""
@@ -50,13 +51,14 @@ def checkout_files(
             f"by an older version. Give {' and '.join(f'--{name}' for name in missing)}."
         )
     content = {name: json.loads(str(one)) for name, one in found.items()}
+    where = Target.model_validate(content["target"])
     return {
         "Pulumi.yaml": _yaml(_project(settings)),
         f"Pulumi.{stack.name}.yaml": _yaml(_stack_settings(stack)),
         "__main__.py": _PROGRAM.format(slug=stack.name, rotation=str(stack.output("rotation") or "")),
         "course.yaml": _yaml(content["spec"]),
         "target.yaml": _yaml(content["target"]),
-        SETTINGS: "".join(f"{line}\n" for line in _shell(stack.name, settings, layout, content["target"], environ)),
+        SETTINGS: "".join(f"{line}\n" for line in _shell(stack.name, settings, layout, where, environ)),
         "README.txt": _README.format(
             slug=stack.name, settings=SETTINGS, line="=" * len(f"Course {stack.name} by hand")
         ),
@@ -97,7 +99,7 @@ def _stack_settings(stack: StackState) -> dict[str, object]:
 
 
 def _shell(
-    slug: str, settings: StateSettings, layout: Layout, target: Mapping[str, object], environ: Mapping[str, str]
+    slug: str, settings: StateSettings, layout: Layout, target: Target, environ: Mapping[str, str]
 ) -> Iterator[str]:
     yield f"# Settings for Pulumi's commands on {slug}, for a shell: . ./{SETTINGS}"
     yield "# No secret is in here: each is read from where it lies."
@@ -105,12 +107,9 @@ def _shell(
     yield "export PULUMI_SKIP_UPDATE_CHECK=true PULUMI_DIY_BACKEND_NO_LEGACY_WARNING=true"
     yield f"export PULUMI_PYTHON_CMD={shlex.quote(sys.executable)}"
     yield f"export {HOME_ENV}={shlex.quote(str(layout.home))}"
-    credentials = Path(environ.get(CREDENTIALS_ENV) or layout.credentials)
-    yield f"export {CREDENTIALS_ENV}={shlex.quote(str(credentials))}"
-    cluster = target.get("cluster")
-    if isinstance(cluster, Mapping):
-        kubeconfig = credentials / str(cluster.get("kubeconfig", "kubeconfig"))
-        yield f"export KUBECONFIG={shlex.quote(str(environ.get('KUBECONFIG') or kubeconfig))}"
+    kubeconfig = {"KUBECONFIG": environ["KUBECONFIG"]} if target.cluster and environ.get("KUBECONFIG") else {}
+    for name, place in {**kubeconfig, **target_environment(target, layout, environ)}.items():
+        yield f"export {name}={shlex.quote(str(Path(place).resolve()))}"
     of_machine = not any(name.startswith(STATE_PREFIX) for name in environ)
     if settings.passphrase is not None:
         yield from _secret("passphrase", "PULUMI_CONFIG_PASSPHRASE", environ)

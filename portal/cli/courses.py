@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from portal.cli.screen import FAILED, Checklist, out
+from portal.cli.stacks import course_stacks, stacks_on
 
 if TYPE_CHECKING:
     from course_stack.spec import CourseSpec
@@ -85,9 +86,8 @@ def _fleet(target: str) -> Iterator[Fleet]:
             yield fleet
     else:
         from portal.fleet.of_stacks import FleetOfStacks
-        from portal.worker.stacks import RealPlace
 
-        yield FleetOfStacks(RealPlace(_target(target)).stacks(), target)
+        yield FleetOfStacks(course_stacks(target), target)
 
 
 @contextmanager
@@ -110,19 +110,7 @@ def _fleet_of_portal(target: str) -> Iterator[Fleet]:
 
 
 def _preview(target: Target, spec: CourseSpec) -> Result:
-    from portal.worker.stacks import RealPlace
-
-    return RealPlace(target).stacks().preview(spec)
-
-
-def _target(name: str) -> Target:
-    """The target as its file says now. Raises `TargetError`."""
-    from course_stack.local.layout import Layout
-    from course_stack.local.machine import local_target
-    from course_stack.targets import LOCAL, find_target, folder_of_targets
-
-    layout = Layout.of_environment()
-    return local_target(layout) if name == LOCAL else find_target(name, folder_of_targets(layout.home)).target
+    return stacks_on(target).preview(spec)
 
 
 def _plans(fleet: Fleet, slugs: Sequence[str]) -> dict[str, Plan]:

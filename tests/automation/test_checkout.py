@@ -19,9 +19,11 @@ from automation.reality import LocalReality
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks
 from automation.state import KeyService, StackState, StateStore
+from course_stack.cluster import ClusterTarget, Images
 from course_stack.local.layout import Layout
 from course_stack.program import PROJECT
 from course_stack.spec import CourseSpec, load_spec
+from course_stack.target import CREDENTIALS_ENV
 from tests.automation.conftest import TARGET, example_course
 from tests.conftest import Machine
 from tests.course_stack.specs import course
@@ -123,9 +125,24 @@ def test_a_key_service_is_named_in_place_of_a_salt(tmp_path: Path) -> None:
 
 def test_the_kubeconfig_is_the_one_of_the_targets_cluster(tmp_path: Path) -> None:
     layout, settings = machine_settings(tmp_path)
-    target = json.dumps({**TARGET.model_dump(mode="json"), "kind": "kubernetes", "cluster": {"kubeconfig": "campus"}})
-    files = checkout_files(stack(load_spec(course())), settings, layout, target=target, environ={})
-    assert f"export KUBECONFIG={layout.credentials}/campus" in files["settings.sh"].splitlines()
+    cluster = ClusterTarget(images=Images(helper="registry.example.org/helper:1"))
+    target = TARGET.model_copy(update={"name": "campus", "kind": "kubernetes", "cluster": cluster})
+    (tmp_path / "keys" / "campus").mkdir(parents=True)
+    (tmp_path / "keys" / "campus" / "kubeconfig").touch()
+    environ = {CREDENTIALS_ENV: str(tmp_path / "keys"), "KUBECONFIG": "/elsewhere"}
+
+    def named(environ: dict[str, str]) -> dict[str, str]:
+        given = target.model_dump_json()
+        write_checkout(
+            tmp_path / str(len(environ)),
+            checkout_files(stack(load_spec(course())), settings, layout, target=given, environ=environ),
+        )
+        return shell(tmp_path / str(len(environ)))
+
+    found = named(environ)
+    assert found["KUBECONFIG"] == str(tmp_path / "keys" / "campus" / "kubeconfig")
+    assert found[CREDENTIALS_ENV] == str(tmp_path / "keys")
+    assert named({"KUBECONFIG": "/elsewhere"})["KUBECONFIG"] == "/elsewhere"
 
 
 def test_a_stack_that_was_never_deployed_to_its_end_needs_to_be_told_its_spec(tmp_path: Path) -> None:
