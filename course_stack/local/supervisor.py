@@ -31,9 +31,16 @@ State = Literal["STOPPED", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED
 _LONGEST_SOCKET = 107 - len(".1234567")
 """Linux allows 107 bytes in a socket's path; supervisord binds to PATH.PID first and renames."""
 
+_STILL_RUNNING = 91
+"""Its fault code (`supervisor.xmlrpc.Faults`)."""
+
 
 class SupervisorError(Exception):
     """supervisord could not do what was asked; the message says what, and where its log is."""
+
+
+class StillRunning(SupervisorError):
+    """A program was to be forgotten that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +172,7 @@ class Supervisor:
                 return
             self._call("reloadConfig")
             if known:
-                self._call("stopProcessGroup", name)
-                self._call("removeProcessGroup", name)
+                self._forget(name)
             self._end_orphans(name)
             self._call("addProcessGroup", name)
 
@@ -177,9 +183,8 @@ class Supervisor:
         with self._lock():
             self._file(name).unlink(missing_ok=True)
             if self.running() and name in self._states():
-                self._call("stopProcessGroup", name)
                 self._call("reloadConfig")
-                self._call("removeProcessGroup", name)
+                self._forget(name)
             self._end_orphans(name)
 
     def restart(self, name: str) -> None:
@@ -286,11 +291,24 @@ class Supervisor:
             with self._server() as server:
                 return getattr(server.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as fault:
-            raise SupervisorError(
-                f"supervisord refused {method} {' '.join(map(str, arguments))}: {fault.faultString}"
-            ) from fault
+            kind = StillRunning if fault.faultCode == _STILL_RUNNING else SupervisorError
+            raise kind(f"supervisord refused {method} {' '.join(map(str, arguments))}: {fault.faultString}") from fault
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
             raise SupervisorError(f"supervisord of {self._folder} does not answer: start it first.") from error
+
+    def _forget(self, name: str) -> None:
+        """Stop a program and take it off supervisord's list. One that had just died is not there to be stopped, but
+        may be restarted before it is off: then once more."""
+        deadline = time.monotonic() + 30
+        while True:
+            self._call("stopProcessGroup", name)
+            try:
+                self._call("removeProcessGroup", name)
+            except StillRunning:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
     def _states(self) -> dict[str, ProgramState]:
         return {

@@ -139,10 +139,12 @@ def test_a_notebook_finds_its_programs_wherever_they_are_installed(course: Cours
         (Path(folder) / "bin").mkdir(mode=0o755)
         Path(folder).chmod(0o755)
         (Path(folder) / "bin" / "here").write_text("installed")
-        before = set(Path("/tmp").iterdir())
+        before = set(Path(folder).rglob("*"))
         code = f"print(open('{folder}/bin/here').read()); open('/var/tmp/mine', 'w').close(); open('/tmp/mine')"
         assert course.run(code, programs=(*course.plan.programs, folder)) == "installed"
-        assert set(Path("/tmp").iterdir()) <= before, "nothing is made outside the private view"
+        assert set(Path(folder).rglob("*")) == before, "nothing is made outside the private view"
+        assert not Path("/var/tmp/mine").exists()
+        assert not Path("/tmp/mine").exists()
 
 
 @private_only

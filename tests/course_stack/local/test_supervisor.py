@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,6 +156,31 @@ def test_removing_ends_the_whole_group_and_succeeds_twice(supervisor: Supervisor
     assert supervisor.status() == {}
     assert supervisor.program_names() == frozenset()
     supervisor.remove_program("one")
+
+
+def test_a_program_that_died_and_comes_back_while_it_is_removed_is_removed(
+    layout: Layout,
+) -> None:
+    class Restarting(Supervisor):
+        """A supervisord that restarts a dead program between the stop, which finds nothing to stop, and the removal."""
+
+        restarts = 1
+
+        def _call(self, method: str, *arguments: Any) -> Any:
+            if method == "removeProcessGroup" and self.restarts:
+                self.restarts -= 1
+                super()._call("startProcess", arguments[0], True)
+            return super()._call(method, *arguments)
+
+    supervisor = Restarting(layout)
+    supervisor.set_program("sleeper", sleeper(layout))
+    pid_of(supervisor, "sleeper")
+
+    supervisor.remove_program("sleeper")
+
+    assert supervisor.restarts == 0
+    assert supervisor.status() == {}
+    supervisor.stop()
 
 
 def test_after_a_crash_everything_comes_back_once(supervisor: Supervisor, layout: Layout) -> None:
