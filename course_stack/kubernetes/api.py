@@ -242,13 +242,15 @@ class Cluster:
             return [*found]
         return []
 
-    def create(self, manifest: Mapping[str, Any]) -> Any:
-        """Make the object; it as it is then. Raises `Conflict` where there is one of this name."""
+    def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Any:
+        """Make the object; it as it is then. With `dry_run` it is only asked whether it could be made.
+
+        Raises `Conflict` where there is one of this name."""
         from lightkube.codecs import from_dict
 
-        meta = manifest["metadata"]
-        with self.doing(f"make {manifest['kind']} {meta.get('name', '')}"):
-            return self.client.create(from_dict(dict(manifest)))
+        name = manifest.get("metadata", {}).get("name", "")
+        with self.doing(f"make {manifest['kind']} {name}".rstrip()):
+            return self.client.create(from_dict(dict(manifest)), dry_run=dry_run)
 
     def ensure(self, manifest: Mapping[str, Any]) -> Any:
         """Make the object, or bring the one of this name to the manifest; it as it is then."""

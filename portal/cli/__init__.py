@@ -7,7 +7,7 @@ import sys
 import click
 import typer
 
-from portal.cli import audit, checkout, course, courses, demo, portal, schema, services
+from portal.cli import audit, checkout, cluster, course, courses, demo, portal, schema, services
 from portal.cli.screen import complain
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.add_typer(services.app, name="services")
 app.add_typer(course.app, name="course")
 app.add_typer(courses.app, name="courses")
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(portal.app, name="portal")
 course.app.command(name="checkout")(checkout.checkout)
 app.command(name="audit")(audit.audit)

@@ -27,7 +27,9 @@ def complain(error: Exception) -> int:
     from automation.failures import OperationFailed
     from automation.lease import Busy
     from automation.settings import SettingsError
+    from course_stack.credentials import CredentialsError
     from course_stack.identity import IdentityError
+    from course_stack.kubernetes.api import ClusterError
     from course_stack.local.machine import MachineError
     from course_stack.local.services import ServiceError
     from course_stack.local.supervisor import SupervisorError
@@ -43,7 +45,15 @@ def complain(error: Exception) -> int:
             if failure.log:
                 err.print(Text(f"The whole log: {failure.log}", style="dim"), soft_wrap=True)
             return FAILED
-        case Busy() | IdentityError() | ObjectStoreError() | ServiceError() | SupervisorError():
+        case (
+            Busy()
+            | ClusterError()
+            | CredentialsError()
+            | IdentityError()
+            | ObjectStoreError()
+            | ServiceError()
+            | SupervisorError()
+        ):
             err.print(Text(str(error), style="red"), soft_wrap=True)
             return FAILED
         case _:
