@@ -80,8 +80,10 @@ class CourseFacts:
     ended_early: bool = False
     approved_revision: int = 1
     applied_revision: int | None = None
+    checked_revision: int | None = None
+    """With which a notebook was last proven to run."""
     approved_failed: bool = False
-    """An update to the approved revision failed for good."""
+    """The last update to the approved revision, or the check after it, failed for good."""
     stack_may_exist: bool = False
     closing: int = 0
     closed_at: datetime | None = None
@@ -267,12 +269,14 @@ def _desired(facts: CourseFacts, status: Status, site: Site, now: datetime) -> A
 
 def _desired_of_active(facts: CourseFacts, site: Site, now: datetime) -> Ask | None:
     approved, applied = facts.approved_revision, facts.applied_revision
-    if applied is not None and approved != applied:
-        if not facts.approved_failed:
+    if not facts.approved_failed:
+        if applied is not None and applied != approved:
             return Ask(Kind.UPDATE, approved)
-        if facts.last_applied and facts.last_applied.revision == approved:
-            # it may be half there: what ran before is applied again, once
-            return Ask(Kind.UPDATE, applied)
+    elif facts.last_applied and facts.last_applied.revision == approved:
+        # it may be half there, or be there without a notebook that starts: what ran before is applied again, once
+        good = facts.checked_revision or applied
+        if good is not None and good != approved:
+            return Ask(Kind.UPDATE, good)
     if facts.last and facts.last.kind is Kind.UPDATE and facts.last.succeeded:
         return Ask(Kind.CHECK, facts.last.revision)
     if now >= _next_refresh(facts, site, now):

@@ -54,6 +54,8 @@ class Course(Base):
     """The revision that is wanted; before approval the one that is asked for."""
     applied_revision: Mapped[int | None]
     """The revision that the hub was last deployed or updated with."""
+    checked_revision: Mapped[int | None]
+    """The revision with which a notebook was last proven to run: what a failed change goes back to."""
 
     requested_by_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id"))
     requested_at: Mapped[datetime]

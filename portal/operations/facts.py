@@ -27,7 +27,7 @@ def facts_of(session: Session, courses: Sequence[Course], settled: Settled) -> d
     storage itself was asked for homes: when an archive operation of this closing has succeeded.
     """
     operations = _operations(session, [course.id for course in courses])
-    failed = _approved_failed(session, courses)
+    failed = approved_failed(session, courses)
     begun = _begun(session, courses)
     found = {}
     for course in courses:
@@ -44,6 +44,7 @@ def facts_of(session: Session, courses: Sequence[Course], settled: Settled) -> d
             ended_early=course.ended_early_at is not None,
             approved_revision=course.approved_revision,
             applied_revision=course.applied_revision,
+            checked_revision=course.checked_revision,
             approved_failed=course.id in failed,
             stack_may_exist=course.id in begun,
             closing=course.closing,
@@ -115,26 +116,29 @@ def _begun(session: Session, courses: Sequence[Course]) -> set[uuid.UUID]:
     return set(session.scalars(began.distinct()))
 
 
-def _approved_failed(session: Session, courses: Sequence[Course]) -> set[uuid.UUID]:
-    """Courses of which an update to the approved revision failed for good."""
+def approved_failed(session: Session, courses: Sequence[Course]) -> set[uuid.UUID]:
+    """Courses of which the last update to the approved revision failed for good, or the check after it."""
     asked = [
         course.id
         for course in courses
-        if course.applied_revision is not None and course.applied_revision != course.approved_revision
+        if course.applied_revision is not None
+        and {course.applied_revision, course.checked_revision} != {course.approved_revision}
     ]
     if not asked:
         return set()
-    failed = (
-        select(Operation.course_id)
+    last = (
+        select(Operation.course_id, Operation.status)
         .join(Course, Course.id == Operation.course_id)
         .where(
             Operation.course_id.in_(asked),
-            Operation.kind == "update",
+            Operation.kind.in_(("update", "check")),
             Operation.revision == Course.approved_revision,
-            Operation.status == "failed",
+            Operation.status.in_(("succeeded", "failed")),
         )
+        .ext(distinct_on(Operation.course_id))
+        .order_by(Operation.course_id, Operation.number.desc())
     )
-    return set(session.scalars(failed.distinct()))
+    return {course_id for course_id, status in session.execute(last) if status == "failed"}
 
 
 def _settled(session: Session, course: Course, closing: PastOperation | None, settled: Settled) -> bool:

@@ -123,6 +123,11 @@ def _give_up(session: Session, clock: SiteClock, course: Course, operation: Oper
         event = "deploy_failed"
     elif kind is Kind.DESTROY and course.status == Status.REMOVING:
         act(session, clock, SYSTEM, course, Action.GIVE_UP_REMOVAL, after={"failure": reason})
+    elif kind is Kind.CHECK and course.checked_revision not in (None, operation.revision):
+        # the change before it did harm; `portal.planning` goes back to what worked
+        event = "update_failed"
+    elif kind is Kind.UPDATE and operation.revision != course.approved_revision:
+        event = "restore_failed"
     elif kind is Kind.REFRESH:
         # nobody is woken for a look that failed; the next night looks again
         course.drift, course.drift_checked_at = {"failure": reason}, clock.now()
@@ -159,7 +164,7 @@ def _after_success(
     now = clock.now()
     match Kind(operation.kind):
         case Kind.CHECK:
-            course.checked_at = now
+            course.checked_at, course.checked_revision = now, operation.revision
             if course.status == Status.DEPLOYING:
                 act(session, clock, SYSTEM, course, Action.ACTIVATE)
                 key = f"{course.id}:course_ready"
@@ -176,7 +181,8 @@ def _after_success(
         case Kind.DESTROY if course.status == Status.REMOVING:
             # the work has looked, independently, and found nothing; that is what `stack_exists` stands for
             act(session, clock, SYSTEM, course, Action.FINISH_REMOVAL)
-            course.hub_url = course.api_url = course.api_token = course.applied_revision = None
+            course.hub_url = course.api_url = course.api_token = None
+            course.applied_revision = course.checked_revision = None
             if not course.closing:
                 # it was never open to anybody: there are no homes to speak of
                 notify(session, clock, "course_expired", f"{course.id}:expired", leads(session, course), course=course)

@@ -28,6 +28,7 @@ from portal.i18n import translate
 from portal.lifecycle import SLUG_IS_FREE, Action, Role, Status
 from portal.models import ChangeRequest, Course, Operation, Participation
 from portal.operations import watching
+from portal.operations.facts import approved_failed
 from portal.participants import lists as participant_lists
 from portal.pictures import occupancy
 from portal.planning import destroy_at
@@ -186,6 +187,8 @@ def _page(course: Course, roles: frozenset[Role], **more: Any) -> str:
         difference=_difference(course, changes),
         operations=operations,
         running=running,
+        taken_back=course.applied_revision != course.approved_revision
+        and course.id in approved_failed(g.session, [course]),
         watched=watching.watch(g.session, running) if running else None,
         archives=records.counts(g.session, course) if course.closing else None,
         archives_waived=bool(course.closing) and records.waived(course),

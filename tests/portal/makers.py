@@ -125,6 +125,7 @@ def make_course(
         "seats": content["seats"],
         "approved_revision": 1,
         "applied_revision": 1 if deployed else None,
+        "checked_revision": 1 if deployed else None,
         "requested_by_id": lead.id,
         "requested_at": now,
         "decided_at": now if decided else None,

@@ -175,6 +175,32 @@ def test_a_deployed_course_is_checked_and_only_then_left_alone() -> None:
     assert planning.wanted(replace(course, approved_revision=2), SITE, now) == [Ask(Kind.DEPLOY, 2)]
 
 
+def test_a_change_that_did_harm_is_taken_back_once() -> None:
+    now = at(MONDAY, 8)
+    updated = PastOperation(Kind.UPDATE, 2, None, succeeded=True, finished_at=now)
+    course = facts(Status.ACTIVE, approved_revision=2, applied_revision=2, checked_revision=1, drift_checked_at=now,
+                   last=updated, last_applied=updated)  # fmt: skip
+    assert planning.wanted(course, SITE, now) == [Ask(Kind.CHECK, 2)]
+    harm = PastOperation(Kind.CHECK, 2, None, succeeded=False, finished_at=now)
+    course = replace(course, last=harm, approved_failed=True)
+    assert planning.wanted(course, SITE, now) == [Ask(Kind.UPDATE, 1)]
+    for succeeded in (True, False):
+        back = replace(updated, revision=1, succeeded=succeeded)
+        course = replace(course, last=back, last_applied=back, applied_revision=1 if succeeded else 2)
+        assert planning.wanted(course, SITE, now) == ([Ask(Kind.CHECK, 1)] if succeeded else [])
+        checked = PastOperation(Kind.CHECK, 1, None, succeeded=False, finished_at=now)
+        assert planning.wanted(replace(course, last=checked), SITE, now) == [], "there is nothing else to go back to"
+
+
+def test_a_check_that_fails_without_a_change_takes_nothing_back() -> None:
+    now = at(MONDAY, 8)
+    updated = PastOperation(Kind.UPDATE, 1, None, succeeded=True, finished_at=now)
+    failed = PastOperation(Kind.CHECK, 1, None, succeeded=False, finished_at=now)
+    course = facts(Status.ACTIVE, applied_revision=1, checked_revision=1, drift_checked_at=now, last=failed,
+                   last_applied=updated, approved_failed=True)  # fmt: skip
+    assert planning.wanted(course, SITE, now) == []
+
+
 def test_what_does_not_fit_the_status_is_stopped_once() -> None:
     now = at(MONDAY, 8)
     archive = LiveOperation(Kind.ARCHIVE, 1, 1, stopping=False)
@@ -241,6 +267,7 @@ def any_facts(draw: st.DrawFn) -> CourseFacts:
         ended_early=draw(st.booleans()),
         approved_revision=draw(st.integers(1, 3)),
         applied_revision=draw(st.none() | st.integers(1, 3)),
+        checked_revision=draw(st.none() | st.integers(1, 3)),
         approved_failed=draw(st.booleans()),
         stack_may_exist=draw(st.booleans()),
         closing=closing,

@@ -110,6 +110,7 @@ def upgrade() -> None:
         sa.Column("agreed_last_day", sa.Date(), nullable=True),
         sa.Column("approved_revision", sa.Integer(), nullable=False),
         sa.Column("applied_revision", sa.Integer(), nullable=True),
+        sa.Column("checked_revision", sa.Integer(), nullable=True),
         sa.Column("requested_by_id", sa.Uuid(), nullable=False),
         sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decided_by_id", sa.Uuid(), nullable=True),

@@ -19,7 +19,7 @@ from portal.courses.requests import ask
 from portal.courses.specs import design_of, revision_of
 from portal.db import transaction
 from portal.lifecycle import Status
-from portal.models import CatalogueImage, ChangeRequest, Course, Participation, User
+from portal.models import CatalogueImage, ChangeRequest, Course, Participation, Revision, User
 from portal.operations.ask import ask as ask_operation
 from tests.portal.client import PortalClient
 from tests.portal.courses.conftest import Site
@@ -543,3 +543,16 @@ def test_hostile_titles_stay_text(site: Site, visit: Any) -> None:
         page = visit(login).get(path).text
         assert "<script>alert" not in page, path
         assert "<b>Mallory" not in page, path
+
+
+def test_the_page_tells_of_a_change_that_was_taken_back(site: Site, visit: Any) -> None:
+    with transaction(site.sessions) as session:
+        course = make_course(session, site.clock, site.people["teacher"], status=Status.ACTIVE, approved_revision=2)
+        first = course.revisions[0]
+        course.revisions.append(Revision(number=2, spec=first.spec, created_at=first.created_at))
+    told = "the course goes on as it was before"
+    assert told not in visit("teacher").get(f"/courses/{course.id}").text, "it is about to be carried out"
+    with transaction(site.sessions) as session:
+        operation = ask_operation(session, site.clock, site.actor("gina"), session.get_one(Course, course.id), "update")
+        operation.status, operation.finished_at = "failed", site.clock.now()
+    assert told in visit("teacher").get(f"/courses/{course.id}").text

@@ -312,6 +312,86 @@ def test_an_update_that_fails_leaves_the_course_active_at_its_last_revision(stag
     assert stage.look(course.id).applied_revision == 3, "a later change is carried out"
 
 
+def go_on(stage: Stage, rounds: int = 10) -> None:
+    """Long enough for every bounded try of two operations."""
+    for _ in range(rounds):
+        stage.settle()
+        stage.clock.move(minutes=30)
+
+
+def test_a_change_after_which_no_notebook_starts_is_taken_back_and_people_are_told(stage: Stage) -> None:
+    with transaction(stage.sessions) as session:
+        governance = make_user(session, stage.clock, "gina", governance=True).email
+    course = active(stage)
+    change(stage, course)
+    stage.world.failing["check"] = stage.settings.max_tries
+    go_on(stage)
+    found = stage.look(course.id)
+    assert found.status == Status.ACTIVE
+    assert (found.approved_revision, found.applied_revision, found.checked_revision) == (2, 1, 1)
+    assert revisions(stage, course) == [
+        ("update", 2, "succeeded"),
+        ("check", 2, "failed"),
+        ("update", 1, "succeeded"),
+        ("check", 1, "succeeded"),
+    ]
+    told = [mail for mail in stage.mails(course.id) if mail.endswith("failed")]
+    assert sorted(told) == ["operation_failed", "update_failed"]
+    with stage.sessions() as session:
+        assert session.scalar(select(Mail.recipient).where(Mail.event == "operation_failed")) == governance
+    change(stage, course)
+    stage.settle()
+    assert stage.look(course.id).checked_revision == 3, "a later change is carried out"
+
+
+def test_what_cannot_be_set_back_either_comes_to_rest_and_people_are_told(stage: Stage) -> None:
+    course = active(stage)
+    change(stage, course)
+    stage.world.failing["check"] = 99
+    go_on(stage)
+    assert revisions(stage, course) == [
+        ("update", 2, "succeeded"),
+        ("check", 2, "failed"),
+        ("update", 1, "succeeded"),
+        ("check", 1, "failed"),
+    ]
+    assert stage.status(course.id) == Status.ACTIVE
+    assert [mail for mail in stage.mails(course.id) if mail.endswith("failed")] == ["update_failed", "check_failed"]
+
+
+def test_a_way_back_that_fails_is_tried_so_often_and_no_more(stage: Stage) -> None:
+    course = active(stage)
+    change(stage, course)
+    stage.world.failing["update"] = 99
+    go_on(stage)
+    assert revisions(stage, course) == [("update", 2, "failed"), ("update", 1, "failed")]
+    assert [mail for mail in stage.mails(course.id) if mail.endswith("failed")] == ["update_failed", "restore_failed"]
+
+
+def test_a_change_that_is_asked_for_again_after_it_was_taken_back_is_checked_again(stage: Stage) -> None:
+    course = active(stage)
+    change(stage, course)
+    stage.world.failing["check"] = stage.settings.max_tries
+    go_on(stage)
+    stage.do(course.id, lambda session, row: ask(session, stage.clock, SYSTEM, row, Kind.UPDATE))
+    go_on(stage)
+    assert revisions(stage, course)[4:] == [("update", 2, "succeeded"), ("check", 2, "succeeded")]
+    assert stage.look(course.id).checked_revision == 2
+
+
+def revisions(stage: Stage, course: Course) -> list[tuple[str, int, str]]:
+    """(kind, revision, status) of the updates of a course and of the checks after them, in order."""
+    with stage.sessions() as session:
+        first = select(func.min(Operation.number)).where(Operation.course_id == course.id, Operation.kind == "update")
+        rows = session.execute(
+            select(Operation.kind, Operation.revision, Operation.status)
+            .where(Operation.course_id == course.id, Operation.kind.in_(("update", "check")))
+            .where(Operation.number >= first.scalar_subquery())
+            .order_by(Operation.number)
+        )
+        return [(kind, revision, status) for kind, revision, status in rows]
+
+
 def test_a_close_that_fails_blocks_the_removal_and_goes_on_being_tried(stage: Stage) -> None:
     course = active(stage)
     stage.clock.set(stage.clock.end(course.last_day))
