@@ -1,18 +1,22 @@
-"""A course on the cluster, put there without Pulumi: the program's objects and values, by kubectl and helm."""
+"""A course on the cluster, put there without Pulumi: its manifests, by kubectl and helm."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+import yaml
+
+from automation.reality import reality_of
+from course_stack.kubernetes.manifests import manifests, placeholders, to_yaml
 from course_stack.kubernetes.names import ClusterNames
-from course_stack.kubernetes.objects import course_objects
-from course_stack.kubernetes.values import HubKeys, hub_values
+from course_stack.kubernetes.release import ReleasePlan
+from course_stack.kubernetes.values import HubKeys
 from course_stack.spec import load_spec
 from tests.cluster import kube
-from tests.cluster.conftest import Trial
+from tests.cluster.trial import Trial
 from tests.course_stack.specs import course
 from tests.support.browser import Browser
 from tests.support.courses import DeployedCourse
@@ -56,9 +60,14 @@ class ClusterCourse(DeployedCourse):
         """Create or update everything. `changes` are changes of the spec."""
         if changes:
             self.spec = load_spec({**self.spec.model_dump(mode="json"), **changes})
+        self.put(self.hub_keys())
+        self.wait_until_answers()
+
+    def hub_keys(self) -> HubKeys:
+        """Groups and client at the identity provider are made, too."""
         client = self.make_login()
         ends = client["endpoints"]
-        keys = HubKeys(
+        return HubKeys(
             client_id=client["client_id"],
             client_secret=client["secret"],
             authorize_url=ends["authorize"],
@@ -69,13 +78,14 @@ class ClusterCourse(DeployedCourse):
             api_token=self.secrets["api_token"],
             **self.keys,
         )
-        kube.apply(course_objects(self.spec, self.machine.target))
-        values = hub_values(self.spec, self.machine.target, keys)
+
+    def put(self, keys: HubKeys) -> None:
+        """Objects and chart: what `jhaas course manifests` prints is all that there is to apply."""
+        *objects, plan = yaml.safe_load_all(to_yaml(manifests(self.spec, self.machine.target)))
+        kube.apply(objects)
+        values = _filled(plan["values"], dict(zip(_leaves(placeholders()), _leaves(keys), strict=True)))
         self.adjust(values)
-        cluster = self.machine.target.cluster
-        assert cluster is not None
-        kube.install(self.cluster_names.release, self.cluster_names.namespace, cluster.chart, values)
-        self.wait_until_answers()
+        kube.install(ReleasePlan(**{"repository": None, "version": None, **plan["release"]}), values)
 
     def wait_until_answers(self) -> None:
         """Until the hub answers at its public address."""
@@ -84,25 +94,45 @@ class ClusterCourse(DeployedCourse):
 
     def remove(self) -> None:
         """Take everything away; fine where nothing is there."""
-        kube.uninstall(self.cluster_names.release, self.cluster_names.namespace)
-        kube.kubectl("delete", "namespace", self.cluster_names.namespace, "--ignore-not-found", "--timeout=180s")
+        self.take_away()
         self.remove_login()
 
+    def take_away(self) -> None:
+        """What is on the cluster."""
+        kube.uninstall(self.cluster_names.release, self.cluster_names.namespace)
+        kube.kubectl("delete", "namespace", self.cluster_names.namespace, "--ignore-not-found", "--timeout=180s")
+
     def traces(self) -> list[str]:
-        """What the cluster and the identity provider still have of the course."""
+        """What is still there: asked of the product, and of kubectl."""
         names = self.cluster_names
-        found = [f"{one['kind']} {one['metadata']['name']}" for one in _cluster_scoped() if names.release in str(one)]
-        with self.provider() as provider:
-            return [*found, *provider.client_names(self.names.client), *provider.group_names(self.names.group)]
+        look = reality_of(self.machine.target, self.machine.layout)
+        kinds = "namespaces,persistentvolumes,clusterroles,clusterrolebindings,priorityclasses"
+        scoped = [one for one in kube.show(kinds) if names.release in _belongs(one)]
+        return [*look.traces(self.spec.slug), *(f"{one['kind']} {one['metadata']['name']}" for one in scoped)]
 
     def pods(self, component: str) -> list[dict[str, Any]]:
         """Pods of a part of the chart: `hub`, `proxy`, `singleuser-server`."""
         return kube.show("pods", "-n", self.cluster_names.namespace, "-l", f"component={component}")
 
 
-def _cluster_scoped() -> list[dict[str, Any]]:
-    kinds = "namespaces,persistentvolumes,clusterroles,clusterrolebindings,priorityclasses"
-    return kube.show(kinds)
+def _belongs(one: Mapping[str, Any]) -> set[str]:
+    """Names that tell whose an object of the whole cluster is."""
+    meta = one["metadata"]
+    claim = one.get("spec", {}).get("claimRef", {}).get("namespace", "")
+    return {meta["name"], claim, *meta.get("annotations", {}).values(), *meta.get("labels", {}).values()}
+
+
+def _leaves(keys: HubKeys) -> list[str]:
+    return [str(getattr(keys, one.name)) for one in fields(keys)]
+
+
+def _filled(value: Any, real: Mapping[str, str]) -> Any:
+    """The same with what stands for a placeholder."""
+    if isinstance(value, dict):
+        return {name: _filled(one, real) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, real) for one in value]
+    return real.get(value, value) if isinstance(value, str) else value
 
 
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

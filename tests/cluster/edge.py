@@ -15,8 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
+
 from course_stack.local.services.service import executable
 from tests.cluster import kube
+from tests.conftest import free_port
 from tests.support.waiting import wait_for
 
 
@@ -38,6 +41,7 @@ def edge(
     `people` is the loopback port of hubs; `pods` says which address and port leads to which loopback port;
     `controller` is HOST:PORT of the cluster's own edge, none to be it ourselves.
     """
+    api = free_port()
     entries = {f"pods-{port}": f"{host}:{port}" for host, port in pods}
     routes = {f"pods-{port}": f"127.0.0.1:{behind}" for (_, port), behind in pods.items()}
     if controller is not None:
@@ -52,8 +56,8 @@ def edge(
     flags = [
         "--global.checkNewVersion=false",
         "--global.sendAnonymousUsage=false",
-        "--ping=true",
-        "--ping.entryPoint=people",
+        "--api.insecure=true",
+        f"--entryPoints.traefik.address=127.0.0.1:{api}",
         f"--entryPoints.people.address=127.0.0.1:{people}",
         "--entryPoints.people.transport.respondingTimeouts.readTimeout=0",
         *(f"--entryPoints.{name}.address={address}" for name, address in entries.items()),
@@ -66,11 +70,9 @@ def edge(
     with log.open("wb") as output:
         process = subprocess.Popen([str(executable("traefik")), *flags], env=environment, stdout=output, stderr=output)
     try:
-        listening = [(*address.rsplit(":", 1),) for address in (f"127.0.0.1:{people}", *entries.values())]
-        wait_for(
-            lambda: process.poll() is not None or all(_listens(host, int(port)) for host, port in listening),
-            "the trial's edge",
-        )
+        with httpx.Client(base_url=f"http://127.0.0.1:{api}/api", trust_env=False) as http:
+            # it listens before it knows where to: until then, it answers by itself
+            wait_for(lambda: process.poll() is not None or len(_routers(http)) == len(routes), "the trial's edge")
         assert process.poll() is None, log.read_text()[-2000:]
         yield
     finally:
@@ -78,9 +80,13 @@ def edge(
         process.wait(20)
 
 
-def _listens(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((host, port)) == 0
+def _routers(http: httpx.Client) -> list[str]:
+    try:
+        answer = http.get("/tcp/routers")
+    except httpx.TransportError:
+        return []
+    found = answer.json() if answer.status_code == 200 else []
+    return [one["name"] for one in found if one["status"] == "enabled"]
 
 
 def port_of(url: str) -> int:

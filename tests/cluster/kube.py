@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from course_stack.cluster import ChartSource
+from course_stack.kubernetes.release import ReleasePlan
 
 
 class CommandFailed(AssertionError):
@@ -33,13 +33,13 @@ def apply(documents: Iterable[Mapping[str, Any]]) -> None:
     kubectl("apply", "--server-side", "--field-manager=jhaas-trial", "-f", "-", stdin=text)
 
 
-def install(release: str, namespace: str, chart: ChartSource, values: Mapping[str, Any], timeout: int = 300) -> None:
+def install(plan: ReleasePlan, values: Mapping[str, Any]) -> None:
     """Install or upgrade the chart, and wait until its pods are ready."""
-    place = [*(["--repo", chart.repository] if chart.repository else [])]
-    version = [*(["--version", chart.version] if chart.version else [])]
+    place = [*(["--repo", plan.repository] if plan.repository else [])]
+    version = [*(["--version", plan.version] if plan.version else [])]
     _run(
-        *("helm", "upgrade", "--install", release, chart.chart, *place, *version, "--namespace", namespace),
-        *("--wait", f"--timeout={timeout}s", "--values=-"),
+        *("helm", "upgrade", "--install", plan.name, plan.chart, *place, *version, "--namespace", plan.namespace),
+        *("--wait", f"--timeout={plan.timeout}s", "--values=-"),
         # values through the pipe: they hold secrets, and arguments are everybody's to read
         stdin=json.dumps(values),
     )

@@ -12,10 +12,10 @@ import pytest
 import zstandard
 
 from automation.failures import Cancelled
+from course_stack.hub_rules import CHECK_USER
 from course_stack.kubernetes.homes import HOME_LABELS, ISSUER, SUBJECT
 from course_stack.kubernetes.names import JOB_LABEL, ClusterNames
 from course_stack.kubernetes.objects import course_objects
-from course_stack.local.hub_config import CHECK_USER
 from course_stack.local.machine import ARCHIVE_BUCKET
 from course_stack.spec import load_spec
 from portal.archives.cluster import ClusterHomes, cluster_homes
@@ -25,7 +25,7 @@ from portal.archives.storage import Owner
 from portal.archives.store import ArchiveStore, archive_key
 from portal.archives.walk import HomeUnreadable
 from tests.cluster import kube
-from tests.cluster.conftest import Trial
+from tests.cluster.trial import Trial
 from tests.course_stack.specs import course
 from tests.support.waiting import wait_for
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from course_stack.local.hub_config import CHECK_USER
+from course_stack.hub_rules import CHECK_USER
 from course_stack.target import Target
+from portal.archives.storage import storage_of
+from portal.hub_api import HubApi
+from portal.worker import check
+from portal.worker.run import Hub
 from tests.cluster import kube
-from tests.cluster.conftest import Trial
 from tests.cluster.course import ClusterCourse, merged
 from tests.cluster.git_server import make_repository
+from tests.cluster.trial import Trial
 from tests.support.hub_client import HubPerson
 from tests.support.waiting import wait_for
 
@@ -161,23 +166,23 @@ def test_nobody_is_an_admin(course: ClusterCourse) -> None:
         assert teacher.api(method, path).status_code in (403, 404), path
 
 
-def test_the_check_makes_a_user_of_its_own_runs_its_server_and_leaves_nothing_in_the_hub(course: ClusterCourse) -> None:
-    assert course.portal.api("POST", f"users/{CHECK_USER}").status_code == 201
-    assert course.portal.api("POST", f"users/{CHECK_USER}/server").status_code in (201, 202)
-
-    def server() -> dict[str, Any]:
-        servers: dict[str, dict[str, Any]] = course.portal.api("GET", f"users/{CHECK_USER}").json()["servers"]
-        return servers.get("", {})
-
-    wait_for(lambda: server().get("ready"), "the check's server")
-    token = course.portal.api("POST", f"users/{CHECK_USER}/tokens", json={"expires_in": 300}).json()["token"]
-    checker = course.person("stranger").browser
-    answer = checker.get(f"{course.url}user/{CHECK_USER}/api/status", headers={"Authorization": f"token {token}"})
-    assert answer.status_code == 200
-    wait_for(
-        lambda: course.portal.api("DELETE", f"users/{CHECK_USER}").status_code in (204, 404), "the end of the check"
+def test_the_portals_check_runs_a_notebook_and_leaves_neither_user_nor_home(course: ClusterCourse) -> None:
+    """The portal's own code, with its token, at the hub's public address."""
+    told: list[str] = []
+    run: Any = SimpleNamespace(
+        spec=course.spec, step=lambda text, **_: told.append(text), check=lambda: None, tell=told.append
     )
-    assert course.portal.api("GET", f"users/{CHECK_USER}").status_code == 404
+    hub = Hub(course.url, f"{course.url}hub/api/", course.secrets["api_token"])
+    homes = storage_of(course.machine.target, course.spec.slug)
+    with HubApi(hub) as api:
+        try:
+            assert check._run_notebook(run, hub, api) == {"kernel": "python3", "cells": 3}
+            assert CHECK_USER in {one["name"] for one in course.portal.api("GET", "users").json()}
+        finally:
+            check._remove(api, homes)
+    assert "Running a notebook" in told
+    assert CHECK_USER not in {one["name"] for one in course.portal.api("GET", "users").json()}
+    assert CHECK_USER not in {claim["metadata"]["annotations"]["jhaas.io/subject"] for claim in _homes(course)}
 
 
 @pytest.fixture
@@ -215,7 +220,7 @@ def test_a_pod_that_is_not_restricted_is_refused(course: ClusterCourse, namespac
 
 
 def test_every_claim_says_whose_home_it_is(course: ClusterCourse, student: HubPerson) -> None:
-    claims = kube.show("pvc", "-n", course.cluster_names.namespace, "-l", "component=singleuser-storage")
+    claims = _homes(course)
     owners = {claim["metadata"]["annotations"]["jhaas.io/subject"] for claim in claims}
     assert student.name in owners
     issuers = {claim["metadata"]["annotations"]["jhaas.io/issuer"] for claim in claims}
@@ -241,8 +246,7 @@ def test_a_removed_participant_is_put_out_and_the_home_stays(course: ClusterCour
             lambda: course.portal.api("GET", f"users/{student.name}").json()["servers"] == {}, "the end of the server"
         )
         assert student.api("GET", "user").status_code == 403
-        claims = kube.show("pvc", "-n", course.cluster_names.namespace, "-l", "component=singleuser-storage")
-        assert student.name in {claim["metadata"]["annotations"]["jhaas.io/subject"] for claim in claims}
+        assert student.name in {claim["metadata"]["annotations"]["jhaas.io/subject"] for claim in _homes(course)}
     finally:
         course.set_members(student.name, teacher.subject)
     again = course.signed_in("student")
@@ -266,6 +270,7 @@ def test_a_hub_that_was_killed_finds_its_servers_and_sessions_again(course: Clus
             "--force",
         )
     )
+    wait_for(lambda: [one for one in course.pods("hub") if _other(one, before) and _ready(one)], "another hub", 120)
     course.wait_until_answers()
     assert student.server_ready()
     assert kernel in [one["id"] for one in student.server_api("GET", "kernels").json()]
@@ -291,6 +296,30 @@ def test_an_upgrade_keeps_servers_and_what_nobody_uses_any_more_is_stopped(cours
     finally:
         course.adjust = before
         course.deploy()
+
+
+def test_a_removal_leaves_nothing(course: ClusterCourse) -> None:
+    """The last one: the course with its homes, shared volumes and a server that runs."""
+    course.signed_in("student").start_server()
+    assert {f"namespace {course.cluster_names.namespace}", f"Helm release {course.cluster_names.release}"} <= {
+        *course.traces()
+    }
+    course.remove()
+    assert course.traces() == []
+
+
+def _other(pod: dict[str, Any], than: dict[str, Any]) -> bool:
+    return bool(pod["metadata"]["uid"] != than["metadata"]["uid"])
+
+
+def _ready(pod: dict[str, Any]) -> bool:
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))
+
+
+def _homes(course: ClusterCourse) -> list[dict[str, Any]]:
+    """The claims that are not on their way out."""
+    claims = kube.show("pvc", "-n", course.cluster_names.namespace, "-l", "component=singleuser-storage")
+    return [one for one in claims if "deletionTimestamp" not in one["metadata"]]
 
 
 def _git_environment(settings: dict[str, str]) -> dict[str, str]:

@@ -25,8 +25,8 @@ from course_stack import object_store
 from course_stack.kubernetes.names import ClusterNames
 from course_stack.spec import CourseSpec
 from tests.cluster import kube
-from tests.cluster.conftest import Trial
 from tests.cluster.course import ClusterCourse
+from tests.cluster.trial import Trial
 from tests.support.starter import Started
 from tests.support.waiting import wait_for
 
