@@ -151,7 +151,7 @@ _SENTENCES = {
     "too_short": "has too few entries; at least {min_length}",
     "dict_type": "must be a list of names with a value each",
     "invalid_key": "has a name that is not text; put it in quotation marks",
-    "string_pattern_mismatch": "{input} does not have the form {pattern}",
+    "string_pattern_mismatch": "does not have the form {pattern}",
     "union_tag_invalid": "{tag} is not one of the choices: {expected_tags}",
     "union_tag_not_found": "must say which of its forms it has, by {discriminator}",
     "path_type": "must be a path",
