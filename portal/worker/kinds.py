@@ -16,7 +16,8 @@ from portal.operations.kinds import FITS, Kind
 from portal.texts import N_
 from portal.worker.claimed import ClaimedRun
 from portal.worker.homes import note_homes
-from portal.worker.stacks import Output, Place, PlaceOf, Stacks
+from portal.worker.images import fetch_images
+from portal.worker.stacks import Output, Place, PlaceOf, Result, Stacks
 
 Work = Callable[[ClaimedRun], dict[str, Any]]
 
@@ -48,21 +49,13 @@ class EngineWork:
 
     def deploy(self, run: ClaimedRun) -> dict[str, Any]:
         """Create the hub, and keep where it is."""
-        _, stacks = self._begin(run)
-        run.step(N_("Setting up the hub"))
-        result = stacks.deploy(run.spec, on_event=run.tell, operation=run.engine_id)
-        outputs = stacks.outputs(run.slug)
-        run.write(lambda session, course: _applied(run, session, course, outputs))
-        return {"changes": dict(result.changes)}
+        done = self._apply(run, N_("Setting up the hub"), lambda stacks: stacks.deploy)
+        fetch_images(run)
+        return done
 
     def update(self, run: ClaimedRun) -> dict[str, Any]:
         """Bring the hub to the operation's revision."""
-        _, stacks = self._begin(run)
-        run.step(N_("Changing the hub"))
-        result = stacks.update(run.spec, on_event=run.tell, operation=run.engine_id)
-        outputs = stacks.outputs(run.slug)
-        run.write(lambda session, course: _applied(run, session, course, outputs))
-        return {"changes": dict(result.changes)}
+        return self._apply(run, N_("Changing the hub"), lambda stacks: stacks.update)
 
     def refresh(self, run: ClaimedRun) -> dict[str, Any]:
         """Look at what differs from the last deployment; nothing is changed. Who is in a group is not looked at: that
@@ -97,6 +90,14 @@ class EngineWork:
         if left := place.traces(run.slug):
             raise OperationFailed(f"{len(left)} things of the course are still there, among them: {left[0]}.")
         return {"changes": dict(result.changes), **archived}
+
+    def _apply(self, run: ClaimedRun, text: str, action: Callable[[Stacks], Callable[..., Result]]) -> dict[str, Any]:
+        _, stacks = self._begin(run)
+        run.step(text)
+        result = action(stacks)(run.spec, on_event=run.tell, operation=run.engine_id)
+        outputs = stacks.outputs(run.slug)
+        run.write(lambda session, course: _applied(run, session, course, outputs))
+        return {"changes": dict(result.changes)}
 
     def _begin(self, run: ClaimedRun) -> tuple[Place, Stacks]:
         with run.transaction() as session:
