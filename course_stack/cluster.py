@@ -153,6 +153,13 @@ class ClusterTarget(_Frozen):
     core: Placement = Field(default=Placement(), description="Nodes of hubs and proxies.")
     notebooks: Placement = Field(default=Placement(), description="Nodes of notebooks.")
     gpu: Placement = Field(default=Placement(), description="Nodes of notebooks with graphics processors, in addition.")
+    placeholders: int = Field(
+        default=0,
+        ge=0,
+        le=50,
+        description="Room kept for the next notebooks while a course is used, in per cent of its seats; for clusters "
+        "that grow by themselves. 0: none.",
+    )
     private_ranges: tuple[Cidr, ...] = Field(
         default=(
             "10.0.0.0/8",

@@ -135,19 +135,25 @@ def demand(spec: CourseSpec, former_people: int = 0) -> Demand:
     )
 
 
-def quota(spec: CourseSpec, former_people: int = 0) -> Quota:
+def placeholders(spec: CourseSpec, percent: int) -> int:
+    """How many pods keep room for the next notebooks while the course is used: so many per cent, rounded up."""
+    return math.ceil(spec.active_servers * percent / 100)
+
+
+def quota(spec: CourseSpec, former_people: int = 0, placeholders: int = 0) -> Quota:
     """Bounds that hold a course to its size and never refuse what its hub may start.
 
     As `demand`, with room for `SPARE_SERVERS` more notebooks with a home each; pods = notebooks + hub + proxy;
-    volumes = homes + shared volumes + the hub's database.
+    volumes = homes + shared volumes + the hub's database. `placeholders` have room of their own: they make way for
+    notebooks a moment after these were let in.
     """
     servers = spec.active_servers + SPARE_SERVERS
     needed = demand(spec, former_people)
     return Quota(
-        compute=largest_notebook(spec) * servers + HUB + PROXY,
+        compute=largest_notebook(spec) * (servers + placeholders) + HUB + PROXY,
         storage_mib=needed.storage_mib + SPARE_SERVERS * mib(spec.home_size),
         gpus=_gpus(spec, servers),
-        pods=servers + 2,
+        pods=servers + placeholders + 2,
         volumes=spec.seats + len(spec.leads) + former_people + SPARE_SERVERS + len(spec.shared_volumes) + 1,
     )
 

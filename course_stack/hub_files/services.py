@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
+
+SETTINGS = Path(__file__).parents[1] / "placeholders.json"
+"""There where the target wants placeholders."""
 
 
 def with_own_python(c: Any) -> None:
@@ -15,3 +19,12 @@ def with_own_python(c: Any) -> None:
     for service in c.JupyterHub.services:
         if service.get("command", [""])[0] == "python3":
             service["command"][0] = sys.executable
+
+
+def with_placeholders(c: Any, settings: Path = SETTINGS) -> None:
+    """Let the hub keep room for the next notebooks, where it was given settings for that."""
+    if settings.exists():
+        program = str(Path(__file__).with_name("placeholders.py"))
+        c.JupyterHub.services.append(
+            {"name": "jhaas-placeholders", "command": [sys.executable, program, str(settings)]}
+        )

@@ -6,8 +6,18 @@ from html import escape
 from typing import Any
 
 from course_stack.cluster import ClusterTarget
+from course_stack.hub_files.placeholders import COMPONENT
 from course_stack.hub_rules import server_arguments
-from course_stack.kubernetes.chart import CLOSED, RESTRICTED, RESTRICTED_POD, file, image, toleration
+from course_stack.kubernetes.chart import (
+    CLOSED,
+    RESTRICTED,
+    RESTRICTED_POD,
+    file,
+    image,
+    placement,
+    resources,
+    toleration,
+)
 from course_stack.kubernetes.names import ClusterNames
 from course_stack.sizes import Size, mib, notebook
 from course_stack.spec import CourseSpec, Profile, SharedVolume
@@ -102,6 +112,37 @@ def spawner(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
         "delete_pvc": False,
         # names of releases before 4.0, which no course of ours has
         "handle_legacy_names": False,
+    }
+
+
+def placeholder(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
+    """A pod that takes the room of one notebook of the preset profile, without graphics processors, on the nodes where
+    it would run, and brings its image there. A manifest without a name."""
+    profile = spec.default_profile
+    names = ClusterNames(spec.slug)
+    account = {"runAsUser": cluster.uid, "runAsGroup": cluster.gid}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"labels": {**names.labels, "app": "jupyterhub", "component": COMPONENT}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": RESTRICTED_POD,
+            "imagePullSecrets": [{"name": names.registry_secret}] if cluster.images.pull_secret else [],
+            **placement(cluster.notebooks),
+            "containers": [
+                {
+                    "name": "placeholder",
+                    "image": (profile and profile.image) or spec.image,
+                    "imagePullPolicy": cluster.images.pull_policy,
+                    "command": ["sleep", "infinity"],
+                    "resources": resources(notebook((profile and profile.resources) or spec.resources)),
+                    "securityContext": {**RESTRICTED, **account},
+                }
+            ],
+        },
     }
 
 

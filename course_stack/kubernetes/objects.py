@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from course_stack.cluster import ClusterTarget
 from course_stack.fit import ensure_fits
 from course_stack.kubernetes.names import ClusterNames
 from course_stack.kubernetes.network import Manifest, network_policies
-from course_stack.sizes import HUB, HUB_DATABASE_MIB, PROXY, Compute, Size, largest_notebook, mib, quota
+from course_stack.sizes import HUB, HUB_DATABASE_MIB, PROXY, Compute, Size, largest_notebook, mib, placeholders, quota
 from course_stack.spec import CourseSpec, Gpu
 from course_stack.target import Target
 
@@ -36,7 +37,7 @@ def course_objects(spec: CourseSpec, target: Target, registry: Any = REGISTRY_PL
     secret = [_registry_secret(names, registry)] if cluster.images.pull_secret else []
     return [
         _namespace(names),
-        _quota(spec, names),
+        _quota(spec, cluster, names),
         _limits(spec, names),
         *network_policies(spec.slug, target),
         _jobs_account(names, pull_secret=cluster.images.pull_secret),
@@ -66,13 +67,13 @@ def _namespace(names: ClusterNames) -> Manifest:
     }
 
 
-def _quota(spec: CourseSpec, names: ClusterNames) -> Manifest:
+def _quota(spec: CourseSpec, cluster: ClusterTarget, names: ClusterNames) -> Manifest:
     """Room for everything that the hub may start, and for our Jobs.
 
     Homes of people who left stay until they are archived. How many there are is not in the spec: storage has room for
     as many as there are seats.
     """
-    room = quota(spec, former_people=spec.seats)
+    room = quota(spec, former_people=spec.seats, placeholders=placeholders(spec, cluster.placeholders))
     compute = room.compute + JOB * JOBS_AT_ONCE
     kinds = get_args(Gpu.model_fields["resource"].annotation)
     hard = {

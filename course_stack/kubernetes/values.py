@@ -5,6 +5,7 @@ The hub is the local target's in another place: same sign-in, same rights, same 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,9 @@ from course_stack.cluster import ClusterTarget, GatewayEdge, IngressEdge
 from course_stack.hub_rules import PORTAL_SERVICE, cull_every, lead_scopes, portal_scopes, sign_in
 from course_stack.kubernetes.chart import CLOSED, RESTRICTED, RESTRICTED_POD, file, image, placement, resources
 from course_stack.kubernetes.names import ClusterNames
-from course_stack.kubernetes.notebooks import notebooks, spawner
+from course_stack.kubernetes.notebooks import notebooks, placeholder, spawner
 from course_stack.names import CourseNames
-from course_stack.sizes import HUB, HUB_DATABASE_MIB, PROXY, SPARE_SERVERS
+from course_stack.sizes import HUB, HUB_DATABASE_MIB, PROXY, SPARE_SERVERS, placeholders
 from course_stack.spec import CourseSpec
 from course_stack.target import Target
 
@@ -32,6 +33,12 @@ CONFIG_FOLDER = "/usr/local/etc/jupyterhub"
 DATABASE = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 """On the hub's own volume, which the chart mounts at /srv/jupyterhub. The chart's own address is relative to the
 image's working folder: with an image that has another, every restart would begin with an empty database."""
+
+SERVICES = """\
+from hub_files.services import with_own_python, with_placeholders
+with_own_python(c)
+with_placeholders(c)
+"""
 
 OLD_REVISIONS = 2
 """Old ReplicaSets that a Deployment keeps. Going back is another `up`, not a rollback."""
@@ -84,7 +91,8 @@ def hub_values(spec: CourseSpec, target: Target, keys: HubKeys) -> dict[str, Any
         "singleuser": notebooks(spec, cluster),
         **_edge(spec, target, cluster),
         "cull": _culling(spec),
-        # a scheduler, priority classes and pre-pullers of its own for each course would be objects of the whole cluster
+        # A scheduler, priority classes and pre-pullers for each course would be objects of the whole cluster. The
+        # chart's placeholders need such a class, and stand day and night: ours are `hub_files.placeholders`.
         "scheduling": {
             "userScheduler": {"enabled": False},
             "userPlaceholder": {"enabled": False},
@@ -123,10 +131,8 @@ def _hub(spec: CourseSpec, target: Target, cluster: ClusterTarget, keys: HubKeys
         # an image that does not start is the course's trouble, and no reason to end the hub under everybody else
         "consecutiveFailureLimit": 0,
         "allowNamedServers": False,
-        "extraFiles": {
-            path.name: file(f"{CONFIG_FOLDER}/hub_files/{path.name}", path.read_text()) for path in _modules()
-        },
-        "extraConfig": {"services": "from hub_files.services import with_own_python\nwith_own_python(c)\n"},
+        "extraFiles": _files(spec, cluster),
+        "extraConfig": {"services": SERVICES},
         "db": {
             "type": "sqlite-pvc",
             "pvc": {"storage": f"{HUB_DATABASE_MIB}Mi", "storageClassName": cluster.storage_class},
@@ -142,8 +148,18 @@ def _hub(spec: CourseSpec, target: Target, cluster: ClusterTarget, keys: HubKeys
     }
 
 
-def _modules() -> list[Path]:
-    return sorted(Path(str(hub_files.__file__)).parent.glob("*.py"))
+def _files(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, dict[str, Any]]:
+    """The hub's own modules, and what its placeholders look like where the target wants any."""
+    modules = sorted(Path(str(hub_files.__file__)).parent.glob("*.py"))
+    files = {path.name: file(f"{CONFIG_FOLDER}/hub_files/{path.name}", path.read_text()) for path in modules}
+    if cluster.placeholders:
+        settings = {
+            "keep": placeholders(spec, cluster.placeholders),
+            "most": spec.active_servers,
+            "pod": placeholder(spec, cluster),
+        }
+        files["placeholders.json"] = file(f"{CONFIG_FOLDER}/placeholders.json", json.dumps(settings, indent=1) + "\n")
+    return files
 
 
 def _sign_in(spec: CourseSpec, target: Target, keys: HubKeys) -> dict[str, Any]:

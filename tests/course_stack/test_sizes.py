@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_stack.sizes import HUB, PROXY, Compute, Size, demand, largest_notebook, mib, millicores, notebook, quota
+from course_stack.sizes import (
+    HUB,
+    PROXY,
+    Compute,
+    Size,
+    demand,
+    largest_notebook,
+    mib,
+    millicores,
+    notebook,
+    placeholders,
+    quota,
+)
 from course_stack.spec import CourseSpec, load_spec
 from tests.course_stack.specs import course, specs
 
@@ -105,3 +117,14 @@ def test_cores_round_up_without_the_noise_of_binary_fractions(cores: float, expe
 
 def test_memory_is_counted_in_powers_of_two() -> None:
     assert (mib(1), mib(0.5), mib(0.1)) == (1024, 512, 103)
+
+
+@given(specs(), st.integers(1, 50))
+def test_placeholders_never_take_the_room_of_a_notebook(spec: CourseSpec, percent: int) -> None:
+    keep = placeholders(spec, percent)
+    assert 1 <= keep <= spec.active_servers
+    without, room = quota(spec), quota(spec, placeholders=keep)
+    assert room.compute == without.compute + largest_notebook(spec) * keep
+    assert room.pods == without.pods + keep
+    assert (room.volumes, room.storage_mib, room.gpus) == (without.volumes, without.storage_mib, without.gpus)
+    assert placeholders(spec, 0) == 0

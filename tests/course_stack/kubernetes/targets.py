@@ -69,6 +69,7 @@ def targets(draw: st.DrawFn) -> Target:
         core=draw(_PLACEMENTS),
         notebooks=draw(_PLACEMENTS),
         gpu=draw(_PLACEMENTS),
+        placeholders=draw(st.integers(0, 50)),
         uid=draw(st.integers(1, 70000)),
         gid=draw(st.integers(1, 70000)),
     )

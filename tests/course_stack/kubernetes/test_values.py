@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from course_stack.spec import CourseSpec, load_spec
 from course_stack.target import Target
 from tests.course_stack.kubernetes.targets import HELPER, cluster_target, targets
 from tests.course_stack.specs import course, specs
-from tests.support import charts
+from tests.support import charts, pod_security
 from tests.support.z2jh import CHART
 
 KEYS = HubKeys(
@@ -341,6 +342,25 @@ def test_a_file_reaches_its_place_letter_by_letter(content: str) -> None:
         assert yaml.safe_load(block)["x"] == content
     else:
         assert base64.b64decode(entry["binaryData"]).decode() == content
+
+
+@FEW
+@given(specs(), targets())
+def test_a_placeholder_takes_the_room_of_a_notebook_and_keeps_its_rules(spec: CourseSpec, target: Target) -> None:
+    made = hub_values(spec, target, KEYS)
+    cluster = target.cluster
+    assert cluster is not None
+    assert ("placeholders.json" in made["hub"]["extraFiles"]) == bool(cluster.placeholders)
+    if cluster.placeholders:
+        settings = json.loads(made["hub"]["extraFiles"]["placeholders.json"]["stringData"])
+        assert 1 <= settings["keep"] <= settings["most"] == spec.active_servers
+        pod = settings["pod"]["spec"]
+        assert pod_security.violations(pod) == []
+        asked = pod["containers"][0]["resources"]
+        most = sizes.largest_notebook(spec)
+        for amounts, bound in ((asked["requests"], most.guarantee), (asked["limits"], most.limit)):
+            assert 0 < _written(amounts).memory_mib <= bound.memory_mib
+            assert 0 < _written(amounts).cpu_millicores <= bound.cpu_millicores
 
 
 def test_a_target_that_is_no_cluster_is_refused() -> None:
