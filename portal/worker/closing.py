@@ -6,11 +6,13 @@ Leads go on until the removal: they may want to look at what was made. `end_ever
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from automation.events import Warned
 from automation.failures import HubFailed, IdentityProviderFailed, OperationFailed
@@ -22,10 +24,12 @@ from portal.archives import records
 from portal.archives.storage import HomeStorage, Owner, storage_of
 from portal.groups.reconcile import connected, nobody_is_at
 from portal.hub_api import HubApi, HubUnreachable, Patience
+from portal.models import Course
 from portal.texts import N_
 from portal.worker.run import Run
 
 Connect = Callable[[Target], AbstractContextManager[IdentityProvider]]
+Homes = Mapping[str, Owner | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +53,8 @@ def close(run: Run, *, patience: Patience | None = None, connect: Connect = conn
     run.step(N_("Participants are let in no more"))
     _let_in_only(run, leads, patience, connect)
     ended = _end_servers(run, storage, leads, patience)
-    storage.remove_check_home()
-    homes = storage.homes()
-    with run.transaction() as session:
-        course, now = run.course(session), run.clock.now()
-        records.remember_homes(session, course, homes, now)
-        session.flush()
-        records.servers_stopped(session, course, homes.keys() - _homes_of(homes, leads), now)
+    with _homes_known(run, storage) as (session, course, homes):
+        records.servers_stopped(session, course, homes.keys() - _homes_of(homes, leads), run.clock.now())
     return {"servers_stopped": ended.servers, "homes": len(homes)}
 
 
@@ -70,15 +69,22 @@ def end_everything(run: Run, *, patience: Patience | None = None, connect: Conne
     _let_in_only(run, frozenset(), patience, connect)
     were_in_use = storage.in_use()
     ended = _end_servers(run, storage, frozenset(), patience)
+    with _homes_known(run, storage) as (session, course, homes):
+        still_there = were_in_use | _homes_of(homes, ended.people) | records.with_open_end(session, course)
+        records.servers_stopped(session, course, homes.keys() & still_there, run.clock.now())
+    return {"servers_stopped": ended.servers, "homes": len(homes)}
+
+
+@contextmanager
+def _homes_known(run: Run, storage: HomeStorage) -> Iterator[tuple[Session, Course, Homes]]:
+    """The homes that the storage has now, all of them in the database, in a transaction."""
     storage.remove_check_home()
     homes = storage.homes()
     with run.transaction() as session:
-        course, now = run.course(session), run.clock.now()
-        records.remember_homes(session, course, homes, now)
+        course = run.course(session)
+        records.remember_homes(session, course, homes, run.clock.now())
         session.flush()
-        still_there = were_in_use | _homes_of(homes, ended.people) | records.with_open_end(session, course)
-        records.servers_stopped(session, course, homes.keys() & still_there, now)
-    return {"servers_stopped": ended.servers, "homes": len(homes)}
+        yield session, course, homes
 
 
 def _let_in_only(run: Run, leads: frozenset[str], patience: Patience, connect: Connect) -> None:
@@ -161,6 +167,6 @@ def _refuse_troubles(report: Mapping[str, str | None]) -> None:
         raise HubFailed(f"{len(troubles)} of {len(report)} servers did not stop, among them that of {name}: {why}")
 
 
-def _homes_of(homes: Mapping[str, Owner | None], people: AbstractSet[str]) -> frozenset[str]:
+def _homes_of(homes: Homes, people: AbstractSet[str]) -> frozenset[str]:
     """Names of these people's homes."""
     return frozenset(name for name, owner in homes.items() if owner is not None and owner.subject in people)
