@@ -7,6 +7,7 @@ paths of fields: `resources.memory_limit`; entries of a list have their number b
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from portal.i18n import translate
 
 Model = TypeVar("Model", bound=BaseModel)
 Schema = dict[str, Any]
+
+_EARLIEST, _LATEST = dt.date(2000, 1, 1), dt.date(2100, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,15 @@ def parse_form(model: type[Model], form: MultiDict[str, str]) -> Model | FormErr
     except ValidationError as error:
         return sent_form(model, form, [*problems_of(error, model), *doubles])
     return sent_form(model, form, doubles) if doubles else made
+
+
+def day_of(text: str | None) -> dt.date | None:
+    """A day as browsers send it; None for nothing, for no day, and for one that no course could be on."""
+    try:
+        found = dt.date.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    return found if _EARLIEST <= found <= _LATEST else None
 
 
 def in_words(problem: Problem) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
 from typing import get_args
 
@@ -10,6 +9,7 @@ from flask import Blueprint, abort, g, render_template, request, url_for
 from sqlalchemy import select
 
 from portal.courses import room
+from portal.forms import day_of
 from portal.models import Lead, TargetRecord
 from portal.pictures import occupancy as pictures
 from portal.pictures.calendar import Zoom, neighbours, span
@@ -18,7 +18,6 @@ from portal.web.context import portal
 blueprint = Blueprint("calendar", __name__)
 
 _ZOOMS: tuple[Zoom, ...] = get_args(Zoom)
-_FIRST, _LAST = dt.date(2000, 1, 1), dt.date(2100, 1, 1)
 
 
 @blueprint.get("/calendar")
@@ -33,7 +32,7 @@ def show() -> str:
         return render_template("courses/no_target.html")
     target = next((one for one in targets if one.name == request.args.get("target")), targets[0])
     zoom: Zoom = next((one for one in _ZOOMS if one == request.args.get("zoom")), "month")
-    day = _day(request.args.get("from")) or parts.clock.today()
+    day = day_of(request.args.get("from")) or parts.clock.today()
     first, last = span(zoom, day)
     before, after = neighbours(zoom, day)
     mine = set(g.session.scalars(select(Lead.course_id).where(Lead.user_id == user.id)))
@@ -59,11 +58,3 @@ def show() -> str:
         after=after,
         today=parts.clock.today(),
     )
-
-
-def _day(text: str | None) -> dt.date | None:
-    try:
-        found = dt.date.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return found if _FIRST <= found <= _LAST else None

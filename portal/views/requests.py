@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, abort, flash, g, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
@@ -32,7 +33,7 @@ from portal.courses.requests import (
     ask as ask_for,
 )
 from portal.courses.specs import design_of, revision_of, stored
-from portal.forms import Form, FormErrors, blank_form, in_words, parse_form, sent_form
+from portal.forms import Form, FormErrors, blank_form, day_of, in_words, parse_form, sent_form
 from portal.lifecycle import Action, Role
 from portal.models import CatalogueImage, Course, TargetRecord
 from portal.web.context import portal
@@ -65,19 +66,11 @@ def ask() -> str:
 def send() -> Response | str | tuple[str, int]:
     """Ask; with the button “check”, only say how large it is and whether there is room."""
     _only_who_may_ask()
-    form = _with_image(request.form)
-    if request.form.get("deed") == "check":
-        return _page(sent_form(CourseRequest, form), course=None, found=_estimate(form))
-    wanted = parse_form(CourseRequest, form)
-    if isinstance(wanted, FormErrors):
-        return _page(wanted, course=None), 422
-    try:
-        with transaction() as session:
-            course = ask_for(session, portal().clock, g.actor, wanted)
-    except Invalid as error:
-        return _page(sent_form(CourseRequest, form, error.problems), course=None), 422
+    saved = _save(None, lambda session, wanted: ask_for(session, portal().clock, g.actor, wanted))
+    if not isinstance(saved, Course):
+        return saved
     flash(_("You have asked for the course. Governance decides, and you get a mail."), "success")
-    return redirect(url_for("courses.show", course_id=course.id))
+    return redirect(url_for("courses.show", course_id=saved.id))
 
 
 @blueprint.post("/estimate")
@@ -94,17 +87,12 @@ def edit(course_id: uuid.UUID) -> Response | str | tuple[str, int]:
     life.ensure(course, Action.REVISE, roles)
     if request.method == "GET":
         return _page(blank_form(CourseRequest, request_of(g.session, course)), course=course)
-    form = _with_image(request.form)
-    if request.form.get("deed") == "check":
-        return _page(sent_form(CourseRequest, form), course=course, found=_estimate(form))
-    wanted = parse_form(CourseRequest, form)
-    if isinstance(wanted, FormErrors):
-        return _page(wanted, course=course), 422
-    try:
-        with transaction() as session:
-            revise(session, portal().clock, g.actor, course_id, wanted, version=version())
-    except Invalid as error:
-        return _page(sent_form(CourseRequest, form, error.problems), course=course), 422
+    saved = _save(
+        course,
+        lambda session, wanted: revise(session, portal().clock, g.actor, course_id, wanted, version=version()),
+    )
+    if not isinstance(saved, Course):
+        return saved
     flash(_("The request is changed."), "success")
     return redirect(url_for("courses.show", course_id=course_id))
 
@@ -180,7 +168,7 @@ def extend(course_id: uuid.UUID) -> Response | str | tuple[str, int]:
         life.ensure(course, Action.EXTEND, roles)
         return _extension_page(course, roles, request.args.get("last_day", ""))
     typed = request.form.get("last_day", "")
-    last_day = _day(typed)
+    last_day = day_of(typed)
     if last_day is None:
         return _extension_page(course, roles, typed, error=_("Write a day of the calendar.")), 422
     try:
@@ -199,6 +187,21 @@ class Found:
     estimate: Estimate | None
     missing: tuple[str, ...] = ()
     """Names of fields (translated) that the size depends on and that are not right yet."""
+
+
+def _save(course: Course | None, deed: Callable[[Session, CourseRequest], Course]) -> Course | str | tuple[str, int]:
+    """The course that the form was saved as; else the form again, with its size or with what is wrong."""
+    form = _with_image(request.form)
+    if request.form.get("deed") == "check":
+        return _page(sent_form(CourseRequest, form), course=course, found=_estimate(form))
+    wanted = parse_form(CourseRequest, form)
+    if isinstance(wanted, FormErrors):
+        return _page(wanted, course=course), 422
+    try:
+        with transaction() as session:
+            return deed(session, wanted)
+    except Invalid as error:
+        return _page(sent_form(CourseRequest, form, error.problems), course=course), 422
 
 
 def _only_who_may_ask() -> None:
@@ -279,7 +282,7 @@ def _extension_page(course: Course, roles: frozenset[Role], typed: str, *, error
     earliest, latest = extension.bounds(parts.clock, parts.settings, course, roles)
     found = None
     if not error and typed:
-        last_day = _day(typed)
+        last_day = day_of(typed)
         if last_day is None:
             error = _("Write a day of the calendar.")
         else:
@@ -318,13 +321,6 @@ def _confirm_withdrawal(course: Course, error: str = "") -> str:
         reason=request.form.get("reason", ""),
         error=error,
     )
-
-
-def _day(text: str) -> dt.date | None:
-    try:
-        return dt.date.fromisoformat(text.strip())
-    except ValueError:
-        return None
 
 
 def _sentence(problem: Problem) -> str:
