@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from benchmarks.figure import Figure, seconds
-from benchmarks.machine import machine
+from benchmarks.machine import machine, weight
 from course_stack.local.supervisor import Supervisor
 from tests.support.examples import example
 
@@ -36,26 +34,8 @@ def measure() -> list[Figure]:
 
 
 def _memory(supervisor: Supervisor) -> dict[str, float]:
-    """MB of every program with all its descendants."""
-    return {
-        name: sum(_pss(pid) for pid in _tree(state.pid)) / 1e6
-        for name, state in supervisor.status().items()
-        if state.pid is not None
-    }
-
-
-def _tree(root: int) -> list[int]:
-    import psutil
-
-    process = psutil.Process(root)
-    return [root, *(child.pid for child in process.children(recursive=True))]
-
-
-def _pss(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0.0
+    """MB of every program."""
+    return {name: weight(state.pid) / 1e6 for name, state in supervisor.status().items() if state.pid is not None}
 
 
 def _listed(memory: dict[str, float]) -> str:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from automation.reality import LocalReality
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks
@@ -49,6 +51,12 @@ def machine() -> Iterator[Machine]:
         os.environ.clear()
         os.environ.update(before)
         shutil.rmtree(home)
+
+
+def weight(pid: int | None) -> float:
+    """Bytes of memory of a process with all its descendants, shared pages counted in shares (PSS)."""
+    process = psutil.Process(pid)
+    return float(sum(one.memory_full_info().pss for one in (process, *process.children(recursive=True))))
 
 
 def _free_port() -> int:

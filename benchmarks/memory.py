@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import urllib.request
 
-import psutil
-
 from benchmarks.figure import Figure
-from benchmarks.machine import machine
+from benchmarks.machine import machine, weight
 from course_stack.local.supervisor import Supervisor
 from portal import local
 
@@ -22,9 +20,4 @@ def measure() -> list[Figure]:
             with urllib.request.urlopen(f"http://{settings.web_bind}/health/ready") as answer:
                 answer.read()
         states = Supervisor(here.layout).status()
-        return [Figure(f"memory of {name}", "MiB", (_weight(states[name].pid),)) for name in local.PROGRAMS]
-
-
-def _weight(pid: int | None) -> float:
-    process = psutil.Process(pid)
-    return sum(one.memory_full_info().pss for one in (process, *process.children(recursive=True))) / _MIB
+        return [Figure(f"memory of {name}", "MiB", (weight(states[name].pid) / _MIB,)) for name in local.PROGRAMS]
