@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,20 @@ from course_stack.local.supervisor import Supervisor
 from portal import local
 from portal.config import PortalSettings
 from tests.conftest import Machine
+
+
+def environment_of(settings: PortalSettings, **more: str) -> dict[str, str]:
+    """What a process of the portal with these settings is started with."""
+    return {
+        **os.environ,
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "JHAAS_SECRET_KEY": settings.secret_key.get_secret_value(),
+        "JHAAS_PUBLIC_URL": settings.public_url,
+        "JHAAS_OIDC_ISSUER": settings.oidc_issuer,
+        "JHAAS_OIDC_CLIENT_ID": settings.oidc_client_id,
+        "JHAAS_OIDC_CLIENT_SECRET": settings.oidc_client_secret.get_secret_value(),
+        **more,
+    }
 
 
 @contextmanager

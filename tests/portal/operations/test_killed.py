@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,23 +24,13 @@ from tests.automation.tiny import journal
 from tests.portal.makers import make_course, make_target
 from tests.portal.operations.real import things
 from tests.portal.operations.test_processes import CLOCK, scheduler, status
+from tests.support.portal import environment_of
 from tests.support.waiting import wait_for
 
 
 @contextmanager
 def real_worker(settings: PortalSettings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    secret = settings.secret_key.get_secret_value()
-    environment = {
-        **os.environ,
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "JHAAS_SECRET_KEY": secret,
-        "JHAAS_PUBLIC_URL": settings.public_url,
-        "JHAAS_OIDC_ISSUER": settings.oidc_issuer,
-        "JHAAS_OIDC_CLIENT_ID": settings.oidc_client_id,
-        "JHAAS_OIDC_CLIENT_SECRET": secret,
-        "JHAAS_LEASE_SECONDS": "4",
-        "JHAAS_RETRY_SECONDS": "0.2",
-    }
+    environment = environment_of(settings, JHAAS_LEASE_SECONDS="4", JHAAS_RETRY_SECONDS="0.2")
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.portal.operations.real"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from portal.lifecycle import Status
 from portal.models import Attempt, Course, Mail, Operation
 from tests.portal.makers import make_course, make_target, make_user
 from tests.portal.operations.test_processes import CLOCK
+from tests.support.portal import environment_of
 from tests.support.waiting import wait_for
 
 COURSES = 20
@@ -66,23 +66,16 @@ class Processes:
 def test_nothing_is_lost_and_nothing_happens_twice_at_once(
     session_factory: Sessions, settings: PortalSettings, tmp_path: Path
 ) -> None:
-    secret = settings.secret_key.get_secret_value()
-    environment = {
-        **os.environ,
-        "FILE_STACKS": str(tmp_path),
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "JHAAS_SECRET_KEY": secret,
-        "JHAAS_PUBLIC_URL": settings.public_url,
-        "JHAAS_OIDC_ISSUER": settings.oidc_issuer,
-        "JHAAS_OIDC_CLIENT_ID": settings.oidc_client_id,
-        "JHAAS_OIDC_CLIENT_SECRET": secret,
-        "JHAAS_LEASE_SECONDS": "3",
-        "JHAAS_RETRY_SECONDS": "0.2",
-        "JHAAS_TICK_SECONDS": "0.1",
-        "JHAAS_MAX_TRIES": "20",
-        "JHAAS_GRACE_DAYS": "0",
-        "JHAAS_DEMO": "true",
-    }
+    environment = environment_of(
+        settings,
+        FILE_STACKS=str(tmp_path),
+        JHAAS_LEASE_SECONDS="3",
+        JHAAS_RETRY_SECONDS="0.2",
+        JHAAS_TICK_SECONDS="0.1",
+        JHAAS_MAX_TRIES="20",
+        JHAAS_GRACE_DAYS="0",
+        JHAAS_DEMO="true",
+    )
     draw = random.Random(20270308)
     today = CLOCK.today()
     with transaction(session_factory) as session:
