@@ -50,7 +50,8 @@ class Site:
     def stacks(self, **options: Any) -> CourseStacks:
         """A fresh `CourseStacks`, as another process would have it."""
         timing = options.pop("timing", Timing(deadline=120, graceful=20, abandoned=1, abort=2))
-        return CourseStacks(self.settings, TARGET, self.layout, timing=timing, **{"program": PROGRAM, **options})
+        target = options.pop("target", TARGET)
+        return CourseStacks(self.settings, target, self.layout, timing=timing, **{"program": PROGRAM, **options})
 
     def spec(self, slug: str = "course-one", **fields: Any) -> TinySpec:
         """A course of two files in a folder of its own."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +15,9 @@ def things_of(slug: str) -> frozenset[Thing]:
     return frozenset({Thing("hub", slug), Thing("bucket", f"jhaas-{slug}")})
 
 
-def stack(name: str, *, whole: bool = True, pending: tuple[dict[str, Any], ...] = ()) -> StackState:
-    outputs = {"outputs": {"hub_url": "http://…"}} if whole else {}
+def stack(name: str, *, whole: bool = True, pending: tuple[dict[str, Any], ...] = (), target: str = "") -> StackState:
+    where = {"target": json.dumps({"name": target})} if target else {}
+    outputs = {"outputs": {"hub_url": "http://…", **where}} if whole else {}
     root = {"type": "pulumi:pulumi:Stack", "urn": f"urn:pulumi:{name}::jhaas-course::pulumi:pulumi:Stack::x", **outputs}
     return StackState(name, NOW, (root,), pending)
 
@@ -75,3 +77,13 @@ def test_a_bucket_that_is_kept_on_purpose_is_no_stray() -> None:
     audit = compare([], {}, {}, frozenset({bucket, client}), things_of, lambda thing: thing.kind == "bucket")
 
     assert audit.stray == (client,)
+
+
+def test_stacks_on_other_targets_are_neither_missing_here_nor_stray_at_services_that_targets_share() -> None:
+    stacks = [stack("physics", target="campus"), stack("biology", target="city"), stack("older")]
+    found = things_of("physics") | things_of("older") | {Thing("bucket", "jhaas-biology")}
+
+    audit = compare(stacks, {}, {}, found, things_of, target="campus")
+
+    assert audit.in_order
+    assert [one.slug for one in audit.stacks] == ["physics", "older"]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from automation.events import Event, Finished, Progress, ResourceStep, Started
-from automation.failures import IdentityProviderFailed, OperationFailed, StackMissing
+from automation.failures import IdentityProviderFailed, OnOtherTarget, OperationFailed, StackMissing
 from automation.lease import Busy
-from tests.automation.conftest import Site
+from tests.automation.conftest import TARGET, Site
 from tests.support.waiting import wait_for
 
 
@@ -55,6 +55,23 @@ def test_an_update_of_a_course_that_is_not_there_is_refused(site: Site) -> None:
     with pytest.raises(StackMissing, match="deploy the course first"):
         site.stacks().update(site.spec())
     assert site.files() == {}
+
+
+def test_a_course_is_worked_on_where_it_is_and_nowhere_else(site: Site) -> None:
+    """On another target its objects would be made a second time, or sought in vain and forgotten."""
+    site.stacks().deploy(site.spec())
+    elsewhere = site.stacks(target=TARGET.model_copy(update={"name": "elsewhere"}))
+    sentence = "course-one is on the target trial, not on elsewhere: name trial, or destroy it there first"
+
+    with pytest.raises(OnOtherTarget, match=sentence):
+        elsewhere.deploy(site.spec(content="second"))
+    with pytest.raises(OnOtherTarget, match=sentence):
+        elsewhere.destroy("course-one")
+    assert site.files() == {"one": "first", "two": "first"}
+    assert site.journal() == ["create one", "create two"]
+
+    site.stacks().destroy("course-one")
+    assert elsewhere.deploy(site.spec()).changes["create"] == 3
 
 
 def test_a_preview_says_what_would_be_done_and_does_nothing(site: Site) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +83,7 @@ class _File(Resource):
         super().__init__(_Files(), name, {"name": name, **props}, opts)
 
 
-def program(spec: dict[str, Any], _target: dict[str, Any], rotation: str) -> Callable[[], None]:
+def program(spec: dict[str, Any], target: dict[str, Any], rotation: str) -> Callable[[], None]:
     """As `automation.work.course`, for a `TinySpec`."""
     tiny = TinySpec.model_validate(spec)
 
@@ -101,6 +102,7 @@ def program(spec: dict[str, Any], _target: dict[str, Any], rotation: str) -> Cal
             before = [made] if tiny.chained else []
         pulumi.export("folder", str(tiny.folder))
         pulumi.export("rotation", rotation)
+        pulumi.export("target", json.dumps(target))
         pulumi.export("token", pulumi.Output.secret(tiny.secret))
 
     return run
