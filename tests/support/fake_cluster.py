@@ -66,7 +66,12 @@ class FakeCluster:
         """Put an object there; `metadata` of `content` is merged in."""
         version, kind = _KINDS[plural]
         given = content.pop("metadata", {})
-        meta = {"name": name, "uid": f"uid-of-{name}", **({"namespace": namespace} if namespace else {}), **given}
+        meta = {
+            "name": name,
+            "uid": f"uid-of-{plural}-{name}",
+            **({"namespace": namespace} if namespace else {}),
+            **given,
+        }
         made = {"apiVersion": version, "kind": kind, "metadata": meta, **content}
         self.objects[plural, namespace, name] = made
         return made
@@ -121,7 +126,7 @@ class FakeCluster:
         name = content["metadata"]["name"]
         if (plural, namespace, name) in self.objects:
             return _status(409, f'{plural} "{name}" already exists', "AlreadyExists")
-        content["metadata"].setdefault("uid", f"uid-of-{name}")
+        content["metadata"].setdefault("uid", f"uid-of-{plural}-{name}")
         self.objects[plural, namespace, name] = content
         self.on_create(content)
         return httpx2.Response(201, json=content)
