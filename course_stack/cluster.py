@@ -60,7 +60,9 @@ class Images(_Frozen):
     helper: Image = Field(
         description="Image of our Jobs (archives, probes): Python 3.11 with boto3 and zstandard, no root needed."
     )
-    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
+        default="IfNotPresent", description="When nodes fetch these images and those of notebooks."
+    )
     pull_secret: bool = Field(
         default=False, description="Give each course `registry.json` of the credentials' folder as image pull secret."
     )
@@ -71,7 +73,7 @@ class IngressEdge(_Frozen):
 
     kind: Literal["ingress"] = "ingress"
     ingress_class: KubernetesName | None = Field(default=None, description="None: the cluster's default class.")
-    annotations: dict[str, str] = {}
+    annotations: dict[str, str] = Field(default={}, description="Of each Ingress.")
     tls: Literal["none", "edge", "issuer"] = Field(
         default="edge", description="edge: the ingress controller has a wildcard certificate. issuer: one a course."
     )
@@ -92,8 +94,8 @@ class GatewayEdge(_Frozen):
     """Hubs are reached by an HTTPRoute each, at a Gateway that is there."""
 
     kind: Literal["gateway"] = "gateway"
-    gateway: KubernetesName
-    gateway_namespace: KubernetesName
+    gateway: KubernetesName = Field(description="Name of the Gateway.")
+    gateway_namespace: KubernetesName = Field(description="Where it is.")
     section: KubernetesName | None = Field(default=None, description="Listener of the Gateway; none: any.")
     namespace: KubernetesName = Field(default="traefik", description="Namespace of the gateway's own pods.")
     addresses: tuple[Cidr, ...] = Field(
@@ -113,7 +115,9 @@ class Opening(_Frozen):
     name: str = Field(description="What it is, for people.")
     cidr: Cidr | None = Field(default=None, description="Addresses; none where `namespace` is given.")
     namespace: KubernetesName | None = Field(default=None, description="Pods of this namespace.")
-    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(min_length=1)
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = Field(
+        min_length=1, description="At least one, for TCP and UDP."
+    )
     hub: bool = Field(default=True, description="The hub may.")
     notebooks: bool = Field(default=False, description="Notebooks may.")
 
@@ -129,8 +133,8 @@ class Opening(_Frozen):
 class Placement(_Frozen):
     """Which nodes may carry pods."""
 
-    node_selector: dict[str, str] = {}
-    tolerations: tuple[Toleration, ...] = ()
+    node_selector: dict[str, str] = Field(default={}, description="Labels that a node must have.")
+    tolerations: tuple[Toleration, ...] = Field(default=(), description="Taints that keep nobody away.")
 
 
 class ClusterTarget(_Frozen):

@@ -33,7 +33,7 @@ class _Frozen(BaseModel):
 class IdentityTarget(_Frozen):
     """The OIDC provider that knows the people."""
 
-    kind: Literal["canaille", "authentik"]
+    kind: Literal["canaille", "authentik"] = Field(description="Which provider it is.")
     url: Url = Field(description="Public base address, as browsers see it, without a trailing slash.")
     internal_url: Url | None = Field(
         default=None,
@@ -45,10 +45,12 @@ class IdentityTarget(_Frozen):
 class ObjectStoreTarget(_Frozen):
     """The S3 store that holds the buckets of courses."""
 
-    kind: Literal["seaweedfs", "aws"]
+    kind: Literal["seaweedfs", "aws"] = Field(
+        description="How keys are made: by AWS's identity API, or as SeaweedFS does."
+    )
     endpoint: Url | None = Field(default=None, description="Address of the S3 API; none for AWS itself.")
-    region: str = "us-east-1"
-    path_style: bool = True
+    region: str = Field(default="us-east-1", description="Region of the buckets.")
+    path_style: bool = Field(default=True, description="The bucket is part of the path, not of the host name.")
     keep_buckets: bool = Field(default=False, description="Leave a course's buckets in place when it is destroyed.")
 
 
@@ -58,7 +60,7 @@ class Target(_Frozen):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")
     kind: Literal["local", "kubernetes"]
     hub_domain: HostName = Field(description="A hub's host is SLUG.HUB_DOMAIN.")
-    hub_scheme: Literal["http", "https"] = "https"
+    hub_scheme: Literal["http", "https"] = Field(default="https", description="Of hubs' addresses; http for trials.")
     hub_port: int | None = Field(
         default=None, ge=1, le=65535, description="Port of the edge where it is not the scheme's own."
     )
