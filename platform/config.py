@@ -400,6 +400,16 @@ class Authentik(Section):
     server_replicas: int = Field(default=2, ge=1, le=10, description="Server pods.")
     worker_replicas: int = Field(default=1, ge=1, le=10, description="Worker pods.")
     admin_email: Mail | None = Field(default=None, description="Address of the first admin; none: `site.contact`.")
+    image: Image = Field(default="ghcr.io/goauthentik/server:2026.8.5", description="Image of Authentik.")
+    sources: tuple[str, ...] = Field(
+        default=(),
+        description="Files with entries of Authentik blueprints of yours, beside the stack's file: the university's "
+        "directory or provider (docs/identity.md).",
+    )
+    source_secrets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], SecretStr] = Field(
+        default={},
+        description="What these files call by `!Context NAME` and nobody may read: passwords of a directory.",
+    )
 
 
 class ExternalOidc(Section):

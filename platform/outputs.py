@@ -134,6 +134,8 @@ class Identity:
     client_secret: pulumi.Output[str]
     api_token: pulumi.Output[str] | None
     """Of the service account that makes courses' clients and groups; None where no API of ours does."""
+    admin_password: pulumi.Output[str] | None = None
+    """Of the first admin, `akadmin`; None where the provider is somebody else's."""
     namespace: str | None = None
     """Where its pods run, if in this cluster."""
     ready: Ready = ()
