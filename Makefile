@@ -50,7 +50,7 @@ stories: setup ## 200 stories of people, scheduler and workers that die at every
 	$(PYTEST) -m long tests/portal/operations -s
 
 cluster: setup ## courses on the Kubernetes cluster that KUBECONFIG and JHAAS_TEST_TARGET name
-	$(PYTEST) -m cluster tests/cluster
+	$(PYTEST) -m "cluster and not long" tests/cluster
 
 bench: setup ## measure what is promised; table and benchmarks/results/*.json
 	$(BIN)/python -m benchmarks

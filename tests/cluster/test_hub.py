@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -140,6 +141,27 @@ def test_a_notebook_has_no_key_to_the_cluster_and_is_nobody_special(student: Hub
         "print(status['CapEff:'], status['NoNewPrivs:'], status['Seccomp:'])"
     )
     assert student.run_cell(code).splitlines() == ["False True", "0000000000000000 1 2"]
+
+
+def test_a_notebook_reaches_what_is_open_and_not_what_is_closed(course: ClusterCourse, student: HubPerson) -> None:
+    store = urlsplit(course.machine.target.object_store.endpoint or "")
+    open_ = [("hub", 8081), (store.hostname, store.port)]
+    closed = [("kubernetes.default.svc", 443), ("proxy-api", 8001)]
+    code = f"""
+import socket
+def reached(place):
+    try:
+        socket.create_connection(place, 3).close()
+    except OSError:
+        return False
+    return True
+print(*(place for place in {[*open_, *closed]!r} if reached(place)), sep="; ")
+"""
+    found = student.run_cell(code)
+    assert all(str(place) in found for place in open_), found
+    if all(str(place) in found for place in closed):
+        pytest.skip("this cluster's network plugin does not enforce network policies")
+    assert not any(str(place) in found for place in closed), found
 
 
 def test_the_portals_token_sees_people_and_opens_no_server(course: ClusterCourse, student: HubPerson) -> None:
