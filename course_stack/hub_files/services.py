@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
+
+CLUSTER = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+"""Variables by which a pod finds its cluster's API."""
 
 SETTINGS = Path(__file__).parents[1] / "placeholders.json"
 """There where the target wants placeholders."""
@@ -26,5 +30,10 @@ def with_placeholders(c: Any, settings: Path = SETTINGS) -> None:
     if settings.exists():
         program = str(Path(__file__).with_name("placeholders.py"))
         c.JupyterHub.services.append(
-            {"name": "jhaas-placeholders", "command": [sys.executable, program, str(settings)]}
+            {
+                "name": "jhaas-placeholders",
+                "command": [sys.executable, program, str(settings)],
+                # the hub hands its services little of its environment, and not where the cluster is
+                "environment": {name: os.environ[name] for name in CLUSTER if name in os.environ},
+            }
         )

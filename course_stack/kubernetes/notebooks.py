@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from course_stack.cluster import ClusterTarget
-from course_stack.hub_files.placeholders import COMPONENT
+from course_stack.hub_files.placeholders import COMPONENT, IN_USE_SECONDS
 from course_stack.hub_rules import server_arguments
 from course_stack.kubernetes.chart import (
     CLOSED,
@@ -127,6 +127,8 @@ def placeholder(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
         "metadata": {"labels": {**names.labels, "app": "jupyterhub", "component": COMPONENT}},
         "spec": {
             "terminationGracePeriodSeconds": 0,
+            # one that nobody looks after any more ends by itself
+            "activeDeadlineSeconds": IN_USE_SECONDS,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": RESTRICTED_POD,

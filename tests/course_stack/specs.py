@@ -87,9 +87,22 @@ def specs(draw: st.DrawFn) -> CourseSpec:
                 st.dictionaries(st.from_regex(r"X_[A-Z]{1,5}", fullmatch=True), st.text("ab\n{}$'", max_size=9))
             ),
             shared_volumes=[
-                {"name": name, "kind": "share", "mount_path": f"/mnt/{name}", "size": draw(st.floats(0.25, 2000))}
+                {
+                    "name": name,
+                    "kind": draw(st.sampled_from(["material", "share"])),
+                    "mount_path": f"/mnt/{name}",
+                    "size": draw(st.floats(0.25, 2000)),
+                }
                 for name in volumes
             ],
+            git_repositories=[{"url": "https://example.org/a/intro", "branch": draw(st.none() | st.just("v1"))}][
+                : draw(st.integers(0, 1))
+            ],
+            start_commands=draw(st.lists(st.text("ab $()'\"{}\n", min_size=1).filter(str.strip), max_size=2)),
+            culling={
+                "idle_minutes": draw(st.integers(10, 600)),
+                "max_age_hours": draw(st.none() | st.integers(10, 14 * 24)),
+            },
             spawning={
                 "active_servers": draw(st.none() | st.integers(1, seats)),
                 "concurrent": draw(st.integers(1, 200)),

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from traitlets.config import Config
 
 from course_stack.hub_files.services import with_own_python, with_placeholders
@@ -27,7 +28,8 @@ def test_the_culler_runs_in_the_hubs_own_python_and_other_services_as_they_are()
     ]
 
 
-def test_room_is_kept_only_where_the_hub_was_told_how_much(tmp_path: Path) -> None:
+def test_room_is_kept_only_where_the_hub_was_told_how_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     c = Config()
     c.JupyterHub.services = []
     with_placeholders(c, tmp_path / "placeholders.json")
@@ -38,3 +40,4 @@ def test_room_is_kept_only_where_the_hub_was_told_how_much(tmp_path: Path) -> No
     python, program, settings = service["command"]
     assert (python, settings) == (sys.executable, str(tmp_path / "placeholders.json"))
     assert Path(program).exists()
+    assert service["environment"]["KUBERNETES_SERVICE_HOST"] == "10.0.0.1"

@@ -356,6 +356,7 @@ def test_a_placeholder_takes_the_room_of_a_notebook_and_keeps_its_rules(spec: Co
         assert 1 <= settings["keep"] <= settings["most"] == spec.active_servers
         pod = settings["pod"]["spec"]
         assert pod_security.violations(pod) == []
+        assert pod["activeDeadlineSeconds"] <= 3600
         asked = pod["containers"][0]["resources"]
         most = sizes.largest_notebook(spec)
         for amounts, bound in ((asked["requests"], most.guarantee), (asked["limits"], most.limit)):
