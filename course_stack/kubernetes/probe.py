@@ -53,7 +53,9 @@ class Probe:
         self.names = ClusterNames(SLUG)
         self._settings: ClusterTarget = target.cluster
         self._patience, self._sleep, self._monotonic = patience, sleep, monotonic
-        self._rest: list[Manifest] = []
+        self._policies: list[Manifest] = []
+        self.is_there = False
+        """Whether the namespace may be there, and is ours."""
 
     def make(self, registry: str = "") -> None:
         """Make the namespace with everything that a course has in it, but for its network policies. One that an
@@ -71,8 +73,9 @@ class Probe:
             self.remove()
         namespace, *rest = course_objects(_spec(self._settings.images.helper), self.target, registry)
         namespace["metadata"]["labels"].update(KIND)
+        self.is_there = True
         self.cluster.create(namespace)
-        self._rest = [one for one in rest if one["kind"] == "NetworkPolicy"]
+        self._policies = [one for one in rest if one["kind"] == "NetworkPolicy"]
         for one in rest:
             if one["kind"] != "NetworkPolicy":
                 self.cluster.ensure(one)
@@ -89,7 +92,7 @@ class Probe:
 
     def refuse_connections(self) -> None:
         """Make the network policies of a course, which allow none between these pods."""
-        for one in self._rest:
+        for one in self._policies:
             self.cluster.ensure(one)
 
     def takes_unsafe_pods(self) -> bool:
@@ -231,7 +234,8 @@ def probing(probe: Probe, registry: str = "") -> Iterator[Probe]:
         probe.make(registry)
         yield probe
     finally:
-        probe.remove()
+        if probe.is_there:
+            probe.remove()
 
 
 def phase(pod: Pod) -> str:

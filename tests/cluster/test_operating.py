@@ -116,6 +116,8 @@ class Chart:
         return [one["status"] for one in sorted(labels, key=lambda one: int(one["version"]))]
 
     def _command(self, action: str, *more: str) -> list[str]:
+        # Helm would keep the values of the revision that was interrupted
+        more = (*more, "--reset-values") if action == "upgrade" else more
         place = (NAMES.release, str(self._folder), "-n", self._namespace, "--wait", "--timeout=120s")
         return ["helm", action, *place, *more]
 

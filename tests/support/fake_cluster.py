@@ -23,6 +23,11 @@ _KINDS = {
     "secrets": ("v1", "Secret"),
     "configmaps": ("v1", "ConfigMap"),
     "events": ("v1", "Event"),
+    "resourcequotas": ("v1", "ResourceQuota"),
+    "limitranges": ("v1", "LimitRange"),
+    "serviceaccounts": ("v1", "ServiceAccount"),
+    "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy"),
+    "selfsubjectaccessreviews": ("authorization.k8s.io/v1", "SelfSubjectAccessReview"),
     "services": ("v1", "Service"),
     "persistentvolumes": ("v1", "PersistentVolume"),
     "persistentvolumeclaims": ("v1", "PersistentVolumeClaim"),
@@ -43,6 +48,7 @@ _WIDE = {
     "priorityclasses",
     "storageclasses",
     "ingressclasses",
+    "selfsubjectaccessreviews",
 }
 _PATH = re.compile(
     r"(?P<api>/api/v1|/apis/[^/]+/[^/]+)(/namespaces/(?P<namespace>[^/]+)(?=/))?/(?P<plural>[a-z]+)(/(?P<name>[^/]+))?"
@@ -102,7 +108,11 @@ class FakeCluster:
         match request.method:
             case "GET" if not name:
                 return self._list(plural, found["namespace"] if plural not in _WIDE else None, request.url.params)
+            case "POST" if "dryRun" in request.url.params:
+                return self.tried(json.loads(request.content))
             case "POST":
+                return self._create(plural, namespace, json.loads(request.content))
+            case "PATCH" if "apply" in request.headers["content-type"] and key not in self.objects:
                 return self._create(plural, namespace, json.loads(request.content))
             case _ if key not in self.objects:
                 return _status(404, f'{plural} "{name}" not found')
@@ -123,6 +133,9 @@ class FakeCluster:
         return httpx2.Response(200, json={"apiVersion": version, "kind": f"{kind}List", "metadata": {}, "items": items})
 
     def _create(self, plural: str, namespace: str, content: dict[str, Any]) -> httpx2.Response:
+        if plural == "selfsubjectaccessreviews":  # they are answers, and nowhere kept
+            self.on_create(content)
+            return httpx2.Response(201, json=content)
         name = content["metadata"]["name"]
         if (plural, namespace, name) in self.objects:
             return _status(409, f'{plural} "{name}" already exists', "AlreadyExists")
@@ -130,6 +143,11 @@ class FakeCluster:
         self.objects[plural, namespace, name] = content
         self.on_create(content)
         return httpx2.Response(201, json=content)
+
+    def tried(self, content: dict[str, Any]) -> httpx2.Response:
+        """Whether it could be made."""
+        unsafe = any("privileged" in one.get("securityContext", {}) for one in content["spec"]["containers"])
+        return _status(403, 'forbidden: violates PodSecurity "restricted"') if unsafe else httpx2.Response(201, json={})
 
     def _delete(self, key: tuple[str, str, str]) -> None:
         gone = self.objects.pop(key)
