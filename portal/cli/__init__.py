@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from portal.cli import audit, checkout, cluster, course, courses, demo, portal, schema, services
-from portal.cli.screen import complain
+from portal.cli.screen import complain, err
 
 app = typer.Typer(
     name="jhaas",
@@ -40,10 +40,13 @@ def main() -> None:
     """Run the command line; exit code 2 for bad input, 1 for anything else that failed, 130 for Ctrl-C."""
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(130)
-    except click.ClickException as error:
-        error.show()
+    except TyperException as error:
+        if show := getattr(error, "show", None):  # how the command is used; the class of these errors is not public
+            show()
+        else:
+            err.print(str(error), style="red", markup=False)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the one place that turns failures into words; others are raised again
         sys.exit(complain(error))

@@ -25,12 +25,21 @@ TargetName = Annotated[
 def course_stacks(target: str | None = None) -> CourseStacks:
     """The stacks of a target (None: this machine), with the settings in force: state store and engine from the
     environment, else this machine's own. Raises `TargetError`, `SettingsError`, `MachineError`."""
+    _ensure_engine()
     return stacks_on(target_of(target))
 
 
 def stacks_with(slug: str, target: str | None = None) -> CourseStacks:
     """The stacks among which a course is: of the target named, else of the one that its state tells."""
+    _ensure_engine()
     return stacks_on(target_with(slug, target))
+
+
+def _ensure_engine() -> None:
+    """A wrong setting is told before a target is sought."""
+    from automation.engine import engine_choice
+
+    engine_choice()
 
 
 def target_with(slug: str, target: str | None = None) -> Target:

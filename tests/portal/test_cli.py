@@ -51,6 +51,25 @@ def test_a_missing_spec_file_is_bad_input(tmp_path: Path) -> None:
     assert "nowhere.yaml" in outcome.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("course", "deploy"), "Missing argument 'SPEC'"),
+        (("course", "deploy", "a", "b"), "unexpected extra argument"),
+        (("course", "deploi"), "No such command 'deploi'"),
+        (("course", "list", "--tarket", "x"), "No such option: --tarket"),
+    ],
+)
+def test_a_command_that_is_not_understood_is_bad_input_and_says_how_it_is_used(
+    command: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    outcome = jhaas(*command, JHAAS_HOME=str(tmp_path / "home"))
+    assert outcome.returncode == 2
+    assert said in outcome.stderr
+    assert "Usage: " in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
 def test_an_unknown_setting_stops_the_start_and_names_the_nearest(tmp_path: Path) -> None:
     outcome = jhaas("services", "up", JHAAS_HOME=str(tmp_path / "home"), JHAAS_PASSFRASE="x")
     assert outcome.returncode == 2
