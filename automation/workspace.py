@@ -177,16 +177,25 @@ def adopt_half_made(deployment: dict[str, Any]) -> list[str]:
         if operation["type"] != "creating" or not resource.get("custom"):
             continue
         adopted.append(_name(resource["urn"]))
-        inputs = resource.get("inputs", {})
-        # A provider of ours gives each object the name as id that identifies it among the inputs.
-        named = [inputs[name] for name in ("name", "slug", "user") if isinstance(inputs.get(name), str)]
-        whole = {**resource, "id": resource.get("id") or [*named, _name(resource["urn"])][0]}
+        whole = {**resource, "id": resource.get("id") or _id_of(resource)}
         whole["outputs"] = {**resource.get("inputs", {}), **resource.get("outputs", {})}
         if resource["urn"] in known:
             # A replacement: the old object is in the state under the same name, this one goes beside it as deleted.
             whole["delete"] = True
         resources.append(whole)
     return adopted
+
+
+def _id_of(resource: dict[str, Any]) -> str:
+    """The id that its provider would have given it."""
+    inputs = resource.get("inputs", {})
+    if resource["type"].startswith("kubernetes:"):
+        # NAMESPACE/NAME, and NAME for what lies in no namespace; a Helm release names both itself
+        named = inputs.get("metadata", inputs)
+        return "/".join(named[part] for part in ("namespace", "name") if isinstance(named.get(part), str))
+    # A provider of ours gives each object the name as id that identifies it among the inputs.
+    named_by = [inputs[name] for name in ("name", "slug", "user") if isinstance(inputs.get(name), str)]
+    return [*named_by, _name(resource["urn"])][0]
 
 
 def diagnostics(error: Exception) -> list[str]:
