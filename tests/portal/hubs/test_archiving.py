@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from automation.events import Progress
 from automation.failures import Cancelled, IdentityProviderFailed, ObjectStoreFailed, OperationFailed
 from course_stack.identity import IdentityError
 from course_stack.object_store import ObjectStoreError
@@ -260,6 +261,47 @@ def test_a_store_that_is_down_is_told_once_and_the_next_try_goes_on(world: World
     ]
     world.keeper.is_down = False
     assert archive(world.run)["archived"] == 3
+
+
+def test_homes_that_are_copied_at_once_count_one_by_one(world: World) -> None:
+    world.storage.at_once = 2
+    world.storage.broken = {"anna"}
+    world.close()
+    with pytest.raises(OperationFailed, match="1 of 3 homes could not be archived, among them anna"):
+        archive(world.run)
+    assert [step for step in world.run.steps if "rchiving" in step] == [
+        "Archiving homes 1 to 2 of 3",
+        "Archiving home 3 of 3: lena",
+    ]
+    assert [(row.home, row.status) for row in world.rows()] == [
+        ("anna", "failed"),
+        ("ben", "verified"),
+        ("lena", "verified"),
+    ]
+    assert [event for event in world.run.told if isinstance(event, Progress)] == [
+        Progress(1, 3),
+        Progress(2, 3),
+        Progress(3, 3),
+    ]
+
+
+def test_what_was_copied_before_the_storage_failed_stays_copied(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.storage.at_once = 3
+    world.close()
+    copy = world.storage.archive
+
+    def failing(orders: Sequence[Order], store: Any, tick: Callable[[int], None]) -> Iterator[Outcome]:
+        yield next(copy(orders, store, tick))
+        raise StorageFailed("The cluster does not answer.")
+
+    monkeypatch.setattr(world.storage, "archive", failing)
+    with pytest.raises(StorageFailed, match="does not answer"):
+        archive(world.run)
+    assert [(row.home, row.status, row.failure) for row in world.rows()] == [
+        ("anna", "verified", ""),
+        ("ben", "failed", "The cluster does not answer."),
+        ("lena", "failed", "The cluster does not answer."),
+    ]
 
 
 def test_an_interrupted_pass_goes_on_where_it_was(world: World) -> None:
