@@ -188,14 +188,14 @@ def adopt_half_made(deployment: dict[str, Any]) -> list[str]:
 
 def _id_of(resource: dict[str, Any]) -> str:
     """The id that its provider would have given it."""
-    inputs = resource.get("inputs", {})
+    inputs: dict[str, Any] = resource.get("inputs", {})
     if resource["type"].startswith("kubernetes:"):
         # NAMESPACE/NAME, and NAME for what lies in no namespace; a Helm release names both itself
         named = inputs.get("metadata", inputs)
-        return "/".join(named[part] for part in ("namespace", "name") if isinstance(named.get(part), str))
+        return "/".join(str(named[part]) for part in ("namespace", "name") if isinstance(named.get(part), str))
     # A provider of ours gives each object the name as id that identifies it among the inputs.
     named_by = [inputs[name] for name in ("name", "slug", "user") if isinstance(inputs.get(name), str)]
-    return [*named_by, _name(resource["urn"])][0]
+    return str([*named_by, _name(resource["urn"])][0])
 
 
 def diagnostics(error: Exception) -> list[str]:

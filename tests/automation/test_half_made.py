@@ -1,4 +1,4 @@
-"""What an interrupted create becomes before a course is destroyed: a resource whose deletion finds what there may be."""
+"""What an interrupted create becomes before a course is destroyed: a resource whose deletion finds what is there."""
 
 from __future__ import annotations
 
