@@ -16,8 +16,10 @@ from flask_babel import get_locale, ngettext
 from flask_babel import gettext as _
 from markupsafe import Markup
 
-from portal.i18n import locale_of
+from portal.i18n import locale_of, translate
 from portal.lifecycle import STATUS_NAMES, Status
+from portal.models import Attempt, Operation
+from portal.operations.causes import CAUSES
 from portal.texts import N_
 
 
@@ -182,6 +184,11 @@ def file_size(count: float) -> str:
     return f"{number(count, 1)} TiB"
 
 
+def cause(failed: Operation | Attempt) -> str:
+    """Why it did not succeed, for everybody; nothing where it did."""
+    return translate(CAUSES.get(failed.failure_kind, ""))
+
+
 def initials(name: str) -> str:
     """Up to two letters for a person's mark."""
     words = [word for word in name.split() if word[0].isalnum()] or ["?"]
@@ -202,6 +209,7 @@ FILTERS = {
     "cores": cores,
     "file_size": file_size,
     "initials": initials,
+    "cause": cause,
 }
 """What templates know."""
 

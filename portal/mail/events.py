@@ -269,6 +269,7 @@ _ALL = (
         N_("Failed: %(kind)s of %(title)s"),
         N_("The bounded tries of an operation of the course %(title)s failed (%(kind)s). Somebody has to look at it."),
         _FAILURE,
+        _maybe(N_("As it was told: %(details)s")),
         link="operation",
     ),
     # --- people

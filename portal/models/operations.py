@@ -51,7 +51,9 @@ class Operation(Base):
     """Who asked for it; None is the scheduler."""
     finished_at: Mapped[datetime | None]
     failure: Mapped[str] = mapped_column(Text, default="")
-    """Why it failed, in one sentence for people."""
+    """Why it failed, in one sentence as the work told it."""
+    failure_kind: Mapped[Word] = mapped_column(default="")
+    """Key of `portal.operations.causes.CAUSES`."""
 
     course: Mapped[Course] = relationship()
     attempts: Mapped[list[Attempt]] = relationship(back_populates="operation", order_by="Attempt.number")
@@ -85,6 +87,7 @@ class Attempt(Base):
     result: Mapped[str | None] = mapped_column(String(20))
     """succeeded, failed, lost (its worker is gone) or cancelled; None while it is live."""
     failure: Mapped[str] = mapped_column(Text, default="")
+    failure_kind: Mapped[Word] = mapped_column(default="")
     details: Mapped[dict[str, Any] | None]
     """What the kind of operation found out: changes, differences, names of archives, …"""
 

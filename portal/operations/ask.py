@@ -12,6 +12,7 @@ from portal import audit
 from portal.actor import Actor
 from portal.clock import SiteClock
 from portal.models import Attempt, Course, Operation
+from portal.operations.causes import SUPERSEDED
 from portal.operations.kinds import OF_A_CLOSING, RANK, TIME_TO_STOP, Kind
 
 MAX_TRIES = 4
@@ -103,9 +104,10 @@ def stop(session: Session, clock: SiteClock, actor: Actor, course: Course, opera
     session.execute(
         update(Attempt)
         .where(Attempt.operation_id == operation.id, Attempt.result.is_(None))
-        .values(result="cancelled", failure=reason, finished_at=func.clock_timestamp())
+        .values(result="cancelled", failure=reason, failure_kind=SUPERSEDED, finished_at=func.clock_timestamp())
     )
-    operation.status, operation.failure, operation.finished_at = "superseded", reason, clock.now()
+    operation.status, operation.failure, operation.failure_kind = "superseded", reason, SUPERSEDED
+    operation.finished_at = clock.now()
     audit.record(session, clock, actor, "operation.supersede", course=course, subject=operation.id)
     session.flush()
     return True

@@ -20,6 +20,7 @@ from portal.mail.outbox import governance, notify
 from portal.models import Attempt, Course, Operation
 from portal.operations.ask import back_off
 from portal.operations.attempts import Claim, held
+from portal.operations.causes import CAUSES, SUPERSEDED, WORKER_LOST
 from portal.operations.events import wake
 from portal.operations.kinds import KIND_NAMES, Kind
 from portal.operations.people import leads, participants
@@ -35,9 +36,10 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The work was not done, for this reason: one sentence for people."""
+    """The work was not done, for this reason: one sentence, and its kind (`portal.operations.causes`)."""
 
     reason: str
+    kind: str = "OperationFailed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +65,19 @@ def conclude(session: Session, clock: SiteClock, settings: PortalSettings, mine:
     attempt.released_at = func.clock_timestamp()
     match outcome:
         case Succeeded(details):
-            _end(attempt, "succeeded", "", details)
-            _finish(clock, operation, "succeeded", "")
+            _end(attempt, "succeeded", details=details)
+            _finish(clock, operation, "succeeded")
             _after_success(session, clock, settings, course, operation, details)
-        case Failed(reason):
-            _end(attempt, "failed", reason)
-            after_failure(session, clock, settings, course, operation, reason)
+        case Failed():
+            _end(attempt, "failed", outcome)
+            after_failure(session, clock, settings, course, operation, outcome)
         case Stopped(reason):
-            _end(attempt, "cancelled", reason)
-            _finish(clock, operation, "cancelled", operation.cancel_reason or reason)
+            _end(attempt, "cancelled", Failed(reason, "Cancelled"))
+            _finish(clock, operation, "cancelled", Failed(operation.cancel_reason or reason, SUPERSEDED))
         case GivenBack(reason):
-            _end(attempt, "cancelled", reason)
+            _end(attempt, "cancelled", Failed(reason, "Cancelled"))
             if operation.cancel_asked_at is not None:
-                _finish(clock, operation, "cancelled", operation.cancel_reason)
+                _finish(clock, operation, "cancelled", Failed(operation.cancel_reason, SUPERSEDED))
             else:
                 operation.status, operation.tries = "waiting", operation.tries - 1
                 operation.not_before = clock.now()
@@ -96,33 +98,34 @@ def declare_lost(
 
     All three rows are locked. Its processes may still live: the next attempt looks for them (`released_at`).
     """
-    _end(attempt, "lost", reason)
-    after_failure(session, clock, settings, course, operation, reason)
+    lost = Failed(reason, WORKER_LOST)
+    _end(attempt, "lost", lost)
+    after_failure(session, clock, settings, course, operation, lost)
     course.next_due_at = clock.now()
     wake(session, attempt.id)
 
 
 def after_failure(
-    session: Session, clock: SiteClock, settings: PortalSettings, course: Course, operation: Operation, reason: str
+    session: Session, clock: SiteClock, settings: PortalSettings, course: Course, operation: Operation, why: Failed
 ) -> None:
     """Another try after a pause; when the tries are used up, what that means for the course, and people are told."""
     if operation.cancel_asked_at is not None:
-        _finish(clock, operation, "cancelled", operation.cancel_reason)
+        _finish(clock, operation, "cancelled", Failed(operation.cancel_reason, SUPERSEDED))
     elif operation.tries < operation.max_tries:
-        operation.status, operation.failure = "waiting", reason
+        operation.status, operation.failure, operation.failure_kind = "waiting", why.reason, why.kind
         operation.not_before = clock.now() + back_off(operation.tries, settings.retry_seconds)
     else:
-        _finish(clock, operation, "failed", reason)
-        _give_up(session, clock, course, operation, reason)
+        _finish(clock, operation, "failed", why)
+        _give_up(session, clock, course, operation, why)
 
 
-def _give_up(session: Session, clock: SiteClock, course: Course, operation: Operation, reason: str) -> None:
+def _give_up(session: Session, clock: SiteClock, course: Course, operation: Operation, why: Failed) -> None:
     kind, event = Kind(operation.kind), _MAIL_OF_FAILURE.get(Kind(operation.kind))
     if kind in (Kind.DEPLOY, Kind.CHECK) and course.status == Status.DEPLOYING:
-        act(session, clock, SYSTEM, course, Action.GIVE_UP_DEPLOY, after={"failure": reason})
+        act(session, clock, SYSTEM, course, Action.GIVE_UP_DEPLOY, after={"failure": why.reason})
         event = "deploy_failed"
     elif kind is Kind.DESTROY and course.status == Status.REMOVING:
-        act(session, clock, SYSTEM, course, Action.GIVE_UP_REMOVAL, after={"failure": reason})
+        act(session, clock, SYSTEM, course, Action.GIVE_UP_REMOVAL, after={"failure": why.reason})
     elif kind is Kind.CHECK and course.checked_revision not in (None, operation.revision):
         # the change before it did harm; `portal.planning` goes back to what worked
         event = "update_failed"
@@ -130,15 +133,16 @@ def _give_up(session: Session, clock: SiteClock, course: Course, operation: Oper
         event = "restore_failed"
     elif kind is Kind.REFRESH:
         # nobody is woken for a look that failed; the next night looks again
-        course.drift, course.drift_checked_at = {"failure": reason}, clock.now()
+        course.drift, course.drift_checked_at = {"failure": why.reason}, clock.now()
     if kind in (Kind.CLOSE, Kind.ARCHIVE):
         # tried again and again until it succeeds: people are told once for each closing
         key = f"{course.id}:{event}:{operation.closing}"
     else:
         key = f"{course.id}:{event}:{operation.id}"
     if event is not None:
-        notify(session, clock, event, key, leads(session, course), course=course, facts={"failure": reason})
-        facts = {"failure": reason, "kind": KIND_NAMES[kind], "operation_id": str(operation.id)}
+        cause = {"failure": CAUSES[why.kind]}
+        notify(session, clock, event, key, leads(session, course), course=course, facts=cause)
+        facts = {**cause, "details": why.reason, "kind": KIND_NAMES[kind], "operation_id": str(operation.id)}
         notify(session, clock, "operation_failed", f"{key}:governance", governance(session), course=course, facts=facts)
 
 
@@ -194,10 +198,14 @@ def _after_success(
             notify(session, clock, "archived", key, everybody, course=course, facts={"until_day": day})
 
 
-def _end(attempt: Attempt, result: str, failure: str, details: dict[str, Any] | None = None) -> None:
-    attempt.result, attempt.failure, attempt.details = result, failure, details
+_NOTHING = Failed("", "")
+
+
+def _end(attempt: Attempt, result: str, why: Failed = _NOTHING, details: dict[str, Any] | None = None) -> None:
+    attempt.result, attempt.failure, attempt.failure_kind, attempt.details = result, why.reason, why.kind, details
     attempt.finished_at = func.clock_timestamp()
 
 
-def _finish(clock: SiteClock, operation: Operation, status: str, failure: str) -> None:
-    operation.status, operation.failure, operation.finished_at = status, failure, clock.now()
+def _finish(clock: SiteClock, operation: Operation, status: str, why: Failed = _NOTHING) -> None:
+    operation.status, operation.failure, operation.failure_kind = status, why.reason, why.kind
+    operation.finished_at = clock.now()

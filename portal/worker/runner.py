@@ -18,6 +18,7 @@ from portal.clock import SiteClock
 from portal.config import PortalSettings
 from portal.db import Sessions, transaction
 from portal.operations.attempts import Claim, claim
+from portal.operations.causes import UNFORESEEN, kind_of
 from portal.operations.events import EventWriter
 from portal.operations.kinds import Kind
 from portal.operations.outcomes import Failed, GivenBack, Outcome, Stopped, Succeeded, conclude
@@ -104,11 +105,12 @@ class Runner:
                 return Stopped(failure.message)
             if keeper.leaving and not isinstance(failure, LeaseLost):
                 return GivenBack(failure.message)
-            return Failed(failure.message)
+            return Failed(failure.message, kind_of(failure))
         except Exception as error:
             log.exception("attempt %s failed in a way that nobody foresaw", mine.attempt_id)
             return Failed(
-                f"Something went wrong that nobody foresaw ({type(error).__name__}); the worker's log has it."
+                f"Something went wrong that nobody foresaw ({type(error).__name__}); the worker's log has it.",
+                UNFORESEEN,
             )
         finally:
             events.close()

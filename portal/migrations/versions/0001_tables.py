@@ -330,6 +330,7 @@ def upgrade() -> None:
         sa.Column("created_by_id", sa.Uuid(), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("failure", sa.Text(), nullable=False),
+        sa.Column("failure_kind", sa.String(length=64), nullable=False),
         sa.CheckConstraint(
             "kind IN ('deploy', 'update', 'check', 'close', 'archive', 'destroy', 'refresh', 'purge')",
             name=op.f("ck_operations_kind"),
@@ -391,6 +392,7 @@ def upgrade() -> None:
         sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("result", sa.String(length=20), nullable=True),
         sa.Column("failure", sa.Text(), nullable=False),
+        sa.Column("failure_kind", sa.String(length=64), nullable=False),
         sa.Column("details", postgresql.JSONB(), nullable=True),
         sa.CheckConstraint("result IN ('succeeded', 'failed', 'lost', 'cancelled')", name=op.f("ck_attempts_result")),
         sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name=op.f("fk_attempts_operation_id_operations")),

@@ -158,6 +158,7 @@ def operation(session: Session, clock: SiteClock, course: Course, kind: str, sta
         created_at=now,
         finished_at=now if done else None,
         failure="The hub did not come up: a network port is taken." if status == "failed" else "",
+        failure_kind="PortTaken" if status == "failed" else "",
     )
     session.add(made)
     session.flush()
@@ -172,6 +173,7 @@ def operation(session: Session, clock: SiteClock, course: Course, kind: str, sta
         finished_at=now if done else None,
         result=status if done else None,
         failure=made.failure,
+        failure_kind=made.failure_kind,
     )
     session.add(attempt)
     session.flush()

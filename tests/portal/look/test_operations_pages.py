@@ -10,12 +10,17 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select
 
+from automation import failures
+from automation.failures import OperationFailed
 from portal.db import Sessions, transaction
+from portal.hub_api import HubRefused
 from portal.models import Attempt, Operation
+from portal.operations.causes import CAUSES, kind_of
 from portal.operations.events import wake
 from portal.views import operations
 from portal.web import live
 from portal.web.live import Crowded, Live
+from portal.worker.notebook import NotebookFailed
 from tests.portal.client import PortalClient
 from tests.portal.clock import MovableClock
 from tests.portal.look.sample import Sample, fill, tell
@@ -63,6 +68,29 @@ def test_an_operation_is_readable_without_scripts(governance: PortalClient, samp
     assert "home-folders" in page
     assert "+ hub creating (0s) &lt;b&gt;&amp;" in page
     assert 'value="2"' in page
+
+
+def test_a_failure_is_told_in_the_readers_language_with_what_the_engine_said_beneath(
+    governance: PortalClient, sample: Sample
+) -> None:
+    operation = sample.operations["failed"]
+    pages = ("/operations/", f"/operations/{operation.id}", f"/courses/{operation.course_id}", "/platform/")
+    for language, cause in (
+        ("en", "A network port that the hub needs is taken."),
+        ("de", "Ein Netzwerkport, den der Hub braucht, ist belegt."),
+    ):
+        for path in pages:
+            page = governance.get(path, headers={"Accept-Language": language}).text
+            assert cause in page, path
+            assert f'<span lang="en">{operation.failure}</span>' in page, path
+    assert "Die Verwaltung wurde benachrichtigt" in governance.get(pages[1], headers={"Accept-Language": "de"}).text
+
+
+def test_every_kind_of_failure_has_words() -> None:
+    kinds = {name for name, one in vars(failures).items() if isinstance(one, type) and issubclass(one, OperationFailed)}
+    assert kinds <= CAUSES.keys()
+    assert kind_of(NotebookFailed("x")) == "NotebookFailed"
+    assert kind_of(HubRefused("x", status=403)) == "HubFailed", "the nearest one"
 
 
 def test_leads_see_their_operations_and_nobody_else_does(client: PortalClient, sample: Sample) -> None:
