@@ -13,13 +13,15 @@ from typing import Any
 from unittest.mock import patch
 
 from jupyterhub.objects import Hub
-from kubernetes_asyncio.client import ApiClient
+from kubernetes_asyncio.client import ApiClient, ApiException
 from traitlets.config import Config
 
 from course_stack.hub_files.spawner import CourseSpawner
 from tests.support import charts
 
 CHART = "jupyterhub-4.4.0"
+
+TOKEN = "the-notebooks-token"
 
 TRAITS = {
     "start_timeout": "startTimeout",
@@ -68,17 +70,33 @@ def spawner(values: dict[str, Any], subject: str, groups: tuple[str, ...] = (), 
             user=user,
             hub=Hub(base_url="/hub/"),
             orm_spawner=SimpleNamespace(name="", server=None, oauth_client=None),
-            api_token="a-token",
+            api_token=TOKEN,
             user_options={"profile": profile} if profile else {},
             _mock=True,
         )
+    made.api = Secrets()
     made.oauth_client_id = f"jupyterhub-user-{subject}"
     return made
 
 
+class Secrets:
+    """What the spawner uses of a cluster's API: its Secrets."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, dict[str, str]] = {}
+
+    async def create_namespaced_secret(self, namespace: str, secret: Any, **_: Any) -> None:
+        assert secret.metadata.name not in self.kept
+        self.kept[secret.metadata.name] = secret.string_data
+
+    async def delete_namespaced_secret(self, name: str, namespace: str, **_: Any) -> None:
+        if self.kept.pop(name, None) is None:
+            raise ApiException(status=404)
+
+
 async def _pod(one: CourseSpawner) -> Any:
     await one.load_user_options()
-    return await one.get_pod_manifest()
+    return await one.modify_pod_hook(one, await one.get_pod_manifest())
 
 
 def pod(one: CourseSpawner) -> dict[str, Any]:

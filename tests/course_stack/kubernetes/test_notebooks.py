@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kubernetes_asyncio.client import ApiException
 from tornado import web
 
 from course_stack import sizes
-from course_stack.hub_files.spawner import ISSUER, SUBJECT, claim_name
+from course_stack.hub_files.spawner import ISSUER, SUBJECT, claim_name, token_name
 from course_stack.kubernetes.notebooks import HOME, SHARED_MEMORY, START_UP
 from course_stack.kubernetes.values import hub_values
 from course_stack.spec import CourseSpec, load_spec
@@ -20,7 +23,7 @@ from tests.course_stack.kubernetes.targets import cluster_target, targets
 from tests.course_stack.kubernetes.test_values import KEYS
 from tests.course_stack.specs import course, specs
 from tests.support import pod_security
-from tests.support.z2jh import claim, pod, spawner
+from tests.support.z2jh import TOKEN, claim, pod, spawner
 
 GROUP, LEADS = "jhaas-python-intro", "jhaas-python-intro-leads"
 SUBJECTS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.@+|:=-]{0,127}", fullmatch=True)
@@ -178,8 +181,8 @@ def test_the_home_is_the_servers_folder_in_every_image() -> None:
 
 @given(st.lists(SUBJECTS, min_size=2, max_size=40, unique=True))
 def test_different_people_have_different_homes_with_names_that_a_cluster_takes(subjects: list[str]) -> None:
-    names = [claim_name(subject) for subject in subjects]
-    assert len(set(names)) == len(subjects)
+    names = [name for subject in subjects for name in (claim_name(subject), token_name(subject))]
+    assert len(set(names)) == 2 * len(subjects)
     assert all(len(name) <= 63 and re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) for name in names)
 
 
@@ -206,7 +209,8 @@ def _expanded(value: str, variables: dict[str, str]) -> str:
 @pytest.mark.parametrize("around", ["", "$(HOME)", "{username}", "$$", "{0} {} }{"])
 def test_variables_reach_the_notebook_as_they_were_written(around: str, value: str) -> None:
     made = values(environment={"X_VALUE": around + value})
-    variables = {one["name"]: one["value"] for one in notebook(pod(spawner(made, "anna")))["env"]}
+    env = notebook(pod(spawner(made, "anna")))["env"]
+    variables = {one["name"]: one["value"] for one in env if "value" in one}
     assert _expanded(variables["X_VALUE"], variables) == around + value
 
 
@@ -229,8 +233,39 @@ def test_the_start_up_is_a_file_in_front_of_the_server() -> None:
 
 def test_a_page_with_a_dollar_in_its_address_is_left_alone() -> None:
     container = notebook(pod(spawner(values(default_url="/lab/tree/$(HOME).ipynb"), "anna")))
-    variables = {one["name"]: one["value"] for one in container["env"]}
+    variables = {one["name"]: one.get("value") for one in container["env"]}
     assert variables["JUPYTERHUB_DEFAULT_URL"] == "/lab/tree/%24(HOME).ipynb"
+
+
+def test_a_notebooks_token_is_in_a_secret_and_nowhere_in_its_pod() -> None:
+    one = spawner(values(), "Anna|x")
+    built = pod(one)
+    name = token_name("Anna|x")
+    assert one.api.kept == {name: {"token": TOKEN}}
+    assert TOKEN not in str(built)
+    variables = {variable["name"]: variable for variable in notebook(built)["env"]}
+    for variable in ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"):
+        assert variables[variable] == {
+            "name": variable,
+            "valueFrom": {"secretKeyRef": {"name": name, "key": "token"}},
+        }
+
+
+def test_a_secret_that_was_left_behind_is_replaced_and_none_stays_when_the_notebook_ends() -> None:
+    one = spawner(values(), "anna")
+    one.api.kept["token-anna"] = {"token": "an older one"}
+    pod(one)
+    assert one.api.kept == {"token-anna": {"token": TOKEN}}
+    for _ in range(2):
+        asyncio.run(one.run_post_stop_hook())
+        assert one.api.kept == {}
+
+
+def test_a_cluster_that_does_not_keep_the_secret_makes_no_notebook() -> None:
+    one = spawner(values(), "anna")
+    one.api.delete_namespaced_secret = AsyncMock(side_effect=ApiException(status=403))
+    with pytest.raises(ApiException):
+        pod(one)
 
 
 def test_the_quota_counts_what_a_pod_really_asks_for() -> None:
