@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pulumi
 
+from certificates import certificates
+from dns_records import dns_records
+from ingress import ingress
 from kubernetes_objects import cluster_provider
+from shared_storage import shared_storage
 from stack_file import ConfigError, of_pulumi
 
 try:
@@ -12,6 +16,12 @@ try:
 except ConfigError as error:
     raise pulumi.RunError(f"The configuration cannot be used.\n{error}") from None
 
-cluster = cluster_provider(config.cluster)
+on = cluster_provider(config.cluster)
+edge = ingress(config, on)
+names = dns_records(config, on, edge)
+issuer = certificates(config, on, edge, names)
+shared = shared_storage(config, on)
 
 pulumi.export("portal_url", f"https://{config.site.portal_host}/")
+pulumi.export("sign_in_url", f"https://{config.site.login_host}/")
+pulumi.export("address", edge.address)

@@ -165,6 +165,7 @@ class Certificates(Section):
         "(`acme_server`). `existing`: the cluster issuer named in `cluster_issuer`."
     )
     install: bool = Field(default=True, description="Install cert-manager. No: the cluster has it.")
+    namespace: Name = Field(default="cert-manager", description="Namespace of cert-manager.")
     challenge: Literal["http01", "dns01"] = Field(
         default="http01",
         description="How names are proven: by an answer on port 80, or by a record that `dns.provider` sets. Only the "
@@ -177,7 +178,9 @@ class Certificates(Section):
     cluster_issuer: Name | None = Field(default=None, description="Its name, where issuer is `existing`.")
     wildcard: bool | None = Field(
         default=None,
-        description="One wildcard certificate for all hubs. None: where the issuer can (`selfsigned`, `dns01`).",
+        description="One wildcard certificate for all hubs. None: where the issuer can "
+        "(`selfsigned`, `dns01`) and the ingress controller is ours. Yours finds it in the Secret `hubs-wildcard` of "
+        "its namespace.",
     )
 
     @property
@@ -186,8 +189,8 @@ class Certificates(Section):
         return self.issuer in ("letsencrypt", "letsencrypt-staging", "acme")
 
     @property
-    def has_wildcard(self) -> bool:
-        """Whether all hubs share a wildcard certificate."""
+    def can_wildcard(self) -> bool:
+        """Whether one wildcard certificate for all hubs is wanted, or can be had where nothing is said."""
         if self.wildcard is not None:
             return self.wildcard
         return self.issuer == "selfsigned" or (self.is_acme and self.challenge == "dns01")
@@ -561,6 +564,13 @@ class PlatformConfig(Section):
     )
     aws: Aws | None = Field(default=None, description="The AWS account, where something is made there.")
     charts: Charts = Field(default=Charts(), description="Where the Helm charts come from.")
+
+    @property
+    def has_wildcard(self) -> bool:
+        """Whether the edge shows one wildcard certificate for all hubs. An ingress controller that is there must be
+        told of it by who runs it: only where the site says so."""
+        theirs = isinstance(self.ingress, ExistingIngress) and self.certificates.wildcard is None
+        return self.certificates.can_wildcard and not theirs
 
     @property
     def uses_aws(self) -> bool:

@@ -13,6 +13,7 @@ from charts import Chart
 from config import Cluster
 
 Manifest = dict[str, Any]
+PodSecurity = Literal["restricted", "baseline", "privileged"]
 
 PART_OF = {"app.kubernetes.io/part-of": "jhaas-platform"}
 """Label of every object that we make."""
@@ -141,7 +142,7 @@ def manifest(
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **body}
 
 
-def namespace_object(name: str, level: Literal["restricted", "baseline", "privileged"] = "restricted") -> Manifest:
+def namespace_object(name: str, level: PodSecurity = "restricted") -> Manifest:
     """A namespace whose pods must keep to a level of the Pod Security standards."""
     home = manifest("v1", "Namespace", name)
     home["metadata"]["labels"] |= {

@@ -20,7 +20,7 @@ from typing import Any
 import pulumi.runtime
 from google.protobuf import json_format
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks, set_mocks
-from pulumi.runtime.settings import set_root_resource
+from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
 from stack_file import PROJECT
@@ -129,6 +129,9 @@ def _run(record: Rehearsal, sections: Mapping[str, Any], program: Path) -> None:
             {key: section if isinstance(section, str) else json.dumps(section) for key, section in keys.items()},
             [*keys],
         )
+        # outputs that somebody made outside of any run (a test, of a pure function) are waited for as well: for ever,
+        # since their event loop does not run
+        SETTINGS.outputs.clear()
         # the mocks make a root of their own, outside of any run: ours is the run's, whose exports are registered
         set_root_resource(None)  # type: ignore[arg-type]
         loop.run_until_complete(run_in_stack(lambda: _execute(program)))
@@ -209,7 +212,7 @@ class _Recorder(MockMonitor):
         return answer
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
-        if "pulumi:pulumi:Stack" in request.urn:
+        if "::pulumi:pulumi:Stack::" in request.urn:
             for name, value in json_format.MessageToDict(request.outputs).items():
                 plain, secrets = _opened(value)
                 self._record.exports[name] = plain
@@ -223,7 +226,7 @@ class _Recorder(MockMonitor):
             type=request.type,
             name=request.name,
             urn=urn,
-            parent=request.parent if "pulumi:pulumi:Stack" not in request.parent else "",
+            parent=request.parent if "::pulumi:pulumi:Stack::" not in request.parent else "",
             provider=request.provider,
             inputs={key: value for key, value in inputs.items() if key != "__provider"},
             secrets=frozenset(secrets),

@@ -139,5 +139,7 @@ def _secrets(config: BaseModel) -> Iterator[str]:
         value = getattr(config, name)
         if isinstance(value, SecretStr):
             yield name
+        elif isinstance(value, dict):
+            yield from (f"{name}.{key}" for key, inner in value.items() if isinstance(inner, SecretStr))
         elif isinstance(value, BaseModel):
             yield from (f"{name}.{below}" for below in _secrets(value))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,21 @@ def problems(chart: str, values: dict[str, Any]) -> list[str]:
     """What Helm would refuse in these values: the schema is applied to the chart's defaults with ours over them."""
     found = _validator(folder(chart)).iter_errors(merged(chart, values))
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in found]
+
+
+def unknown(chart: str, values: dict[str, Any]) -> list[str]:
+    """Keys that the chart's defaults do not know, for a chart without a schema. Below an empty mapping of the defaults,
+    and below lists, everything goes."""
+    return list(_unknown(_defaults(folder(chart)), values, ""))
+
+
+def _unknown(known: dict[str, Any], given: dict[str, Any], path: str) -> Iterator[str]:
+    for key, value in given.items():
+        place = f"{path}.{key}" if path else key
+        if key not in known:
+            yield place
+        elif isinstance(value, dict) and isinstance(known[key], dict) and known[key]:
+            yield from _unknown(known[key], value, place)
 
 
 def merged(chart: str, values: dict[str, Any]) -> dict[str, Any]:
