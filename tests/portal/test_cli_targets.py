@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,17 @@ def test_what_the_target_cannot_give_is_bad_input_for_every_command_that_takes_a
         assert outcome.returncode == 2, outcome.stderr
         assert "shared volumes (shared_volumes): poor has no disks" in outcome.stderr
     assert not Path(surroundings["JHAAS_HOME"]).exists()
+
+
+def test_what_needs_no_cluster_loads_nothing_of_one() -> None:
+    """Its libraries take seconds and tens of megabytes: pages, scheduler and this machine's courses go without."""
+    program = (
+        "import sys, portal.cli, portal.app, portal.targets, portal.scheduler.main, automation.stacks, automation.work,"
+        "course_stack.program, course_stack.targets; "
+        "print(sorted({'pulumi_kubernetes', 'lightkube', 'kubernetes_asyncio', 'kubernetes'} & set(sys.modules)))"
+    )
+    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert outcome.stdout.strip() == "[]", outcome.stderr
 
 
 def test_this_machine_has_no_manifests(surroundings: dict[str, str]) -> None:
