@@ -2,7 +2,8 @@
 
 A placeholder is a pod as large as a notebook that does nothing. Where it does not fit, the cluster brings another node
 before the next person needs it, with the course's image on it; as soon as a notebook waits for room, placeholders make
-way. An hour after the last notebook was started they are gone: a course's hours are known by its use.
+way. An hour after the last notebook was started, or when none runs, they are gone: a course's hours are known by how it
+is used.
 
 Kubernetes' own way, pods of low priority, needs objects of the whole cluster, and the chart's have them for each course
 and day and night. This needs nothing but the hub's right to make pods in its namespace, and room in its quota.

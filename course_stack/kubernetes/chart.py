@@ -62,7 +62,7 @@ def placement(place: Placement) -> dict[str, Any]:
 
 def toleration(one: Toleration) -> dict[str, str]:
     """As Kubernetes writes it."""
-    return one.model_dump(exclude_defaults=False, exclude={"value"} if one.operator == "Exists" else None)
+    return one.model_dump(exclude={"value"} if one.operator == "Exists" else None)
 
 
 def file(path: str, content: str) -> dict[str, str]:

@@ -346,6 +346,28 @@ def test_a_file_reaches_its_place_letter_by_letter(content: str) -> None:
 
 @FEW
 @given(specs(), targets())
+def test_hub_and_proxy_are_restricted_and_ask_for_what_they_need(spec: CourseSpec, target: Target) -> None:
+    made = charts.merged(CHART, hub_values(spec, target, KEYS))
+    for container in _core(made):
+        # as the chart's templates put them into the pods
+        pod = {
+            "securityContext": container.get("podSecurityContext"),
+            "containers": [
+                {
+                    "name": "container",
+                    "securityContext": container["containerSecurityContext"],
+                    "resources": container["resources"],
+                }
+            ],
+        }
+        assert pod_security.violations(pod) == []
+        assert pod_security.without_requests(pod) == []
+    assert made["hub"]["initContainers"] == made["hub"]["extraContainers"] == []
+    assert made["proxy"]["chp"]["extraPodSpec"]["automountServiceAccountToken"] is False
+
+
+@FEW
+@given(specs(), targets())
 def test_a_placeholder_takes_the_room_of_a_notebook_and_keeps_its_rules(spec: CourseSpec, target: Target) -> None:
     made = hub_values(spec, target, KEYS)
     cluster = target.cluster
