@@ -88,7 +88,7 @@ class Plan:
     root: str = ""
     """An empty folder on which the new root is mounted."""
     programs: tuple[str, ...] = ()
-    """Folders shown read-only at their own place: the Python installation."""
+    """Folders shown read-only at their own place: the Python installation, and settings of the servers."""
     volumes: tuple[Volume, ...] = ()
     limits: Limits = Limits()
 

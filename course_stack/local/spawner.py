@@ -27,6 +27,8 @@ from course_stack.local.sandbox import Limits, Plan, Volume
 from course_stack.spec import CourseSpec
 from course_stack.startup import wrapped
 
+SETTINGS = Path(__file__).resolve().with_name("jupyter")
+"""Settings that every notebook begins with: nobody is asked about news and new versions of JupyterLab."""
 HOME_PATH = "/home/jovyan"
 """Where a notebook with a private view finds its home: as in Jupyter's container images."""
 MAX_PROCESSES = 2000
@@ -135,7 +137,12 @@ class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has
         root.mkdir(mode=0o700, exist_ok=True)
         return Plan(
             command=tuple(wrapped(command, self.spec.git_repositories, self.spec.start_commands)),
-            environment={**environment, **self._own_variables(seen_home, account)},
+            environment={
+                # a course that has settings of its own keeps them
+                "JUPYTER_CONFIG_PATH": str(SETTINGS),
+                **environment,
+                **self._own_variables(seen_home, account),
+            },
             home=Volume(str(home), HOME_PATH, read_only=False),
             log=SERVER_LOG,
             private=private,
@@ -144,7 +151,7 @@ class CourseSpawner(LocalProcessSpawner):  # type: ignore[misc] # JupyterHub has
             groups=() if groups is None else (groups.everybody, *([groups.leads] if leads else [])),
             account=account,
             root=str(root),
-            programs=tuple(str(folder) for folder in python_folders()),
+            programs=tuple(str(folder) for folder in (*python_folders(), SETTINGS)),
             volumes=tuple(
                 Volume(
                     str(layout.shared(slug) / volume.name),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from course_stack.hub_rules import CHECK_USER
-from course_stack.local import hub_config, hub_process, processes, services
+from course_stack.local import hub_process, processes, services
 from course_stack.local.hub import LocalHubProvider
 from course_stack.local.isolation import Isolation, isolation
 from course_stack.local.supervisor import Supervisor
@@ -31,18 +31,6 @@ VOLUMES = [
     {"name": "material", "kind": "material", "mount_path": "/mnt/material", "size": 1},
     {"name": "share", "kind": "share", "mount_path": "/mnt/share", "size": 1},
 ]
-
-
-@pytest.fixture(scope="module")
-def short_ages() -> Iterator[None]:
-    """People are asked about every second, not every minute or two."""
-    with pytest.MonkeyPatch.context() as patch:
-        fields = hub_config.HubConfig.model_fields
-        for name in ("refresh_seconds", "recheck_seconds"):
-            patch.setattr(fields[name], "default", 1)
-        hub_config.HubConfig.model_rebuild(force=True)
-        yield
-    hub_config.HubConfig.model_rebuild(force=True)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +55,15 @@ def test_a_participant_signs_in_starts_a_server_and_runs_a_cell(course: Deployed
     student.start_server()
     assert student.open_server().status_code == 200
     assert student.run_cell("import os; print(6 * 7, os.environ['COURSE_COLOUR'])") == "42 green\n"
+
+
+def test_nobody_is_asked_about_news_of_jupyter(course: DeployedCourse) -> None:
+    student = course.signed_in("student")
+    student.start_server()
+    student.open_server()
+    address = f"{course.url}user/{student.name}/lab/api/settings/@jupyterlab/apputils-extension:notification"
+    offered = student.browser.get(address).json()["schema"]["properties"]
+    assert (offered["fetchNews"]["default"], offered["checkForUpdates"]["default"]) == ("false", False)
 
 
 def test_a_stranger_with_an_account_is_refused_and_told_why(course: DeployedCourse) -> None:
