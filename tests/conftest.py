@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from course_stack.local import services
+from course_stack.local import hub_config, services
 from course_stack.local.layout import Layout
 from course_stack.local.machine import local_target, port_is_free
 from course_stack.local.services.demo import DemoPerson, ensure_demo_people
@@ -60,6 +60,18 @@ def machine() -> Iterator[Machine]:
             else:
                 os.environ[name] = value
         shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def short_ages() -> Iterator[None]:
+    """People are asked about every second, not every minute or two."""
+    with pytest.MonkeyPatch.context() as patch:
+        fields = hub_config.HubConfig.model_fields
+        for name in ("refresh_seconds", "recheck_seconds"):
+            patch.setattr(fields[name], "default", 1)
+        hub_config.HubConfig.model_rebuild(force=True)
+        yield
+    hub_config.HubConfig.model_rebuild(force=True)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from course_stack.local import hub_config
 from portal.clock import SiteClock
 from portal.config import PortalSettings
 from portal.db import Sessions, transaction
@@ -21,18 +20,6 @@ from tests.portal.support.run import FakeRun
 from tests.support.courses import DeployedCourse
 
 QUICK = Patience(start=60, stop=60, poll=0.1)
-
-
-@pytest.fixture(scope="module")
-def short_ages() -> Iterator[None]:
-    """People are asked about every second, not every minute or two."""
-    with pytest.MonkeyPatch.context() as patch:
-        fields = hub_config.HubConfig.model_fields
-        for name in ("refresh_seconds", "recheck_seconds"):
-            patch.setattr(fields[name], "default", 1)
-        hub_config.HubConfig.model_rebuild(force=True)
-        yield
-    hub_config.HubConfig.model_rebuild(force=True)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from automation.failures import HubFailed, OperationFailed
 from course_stack.local import hub_process
+from course_stack.local.homes import home_index, remove_home
 from course_stack.local.supervisor import Supervisor
 from portal.archives import records
 from portal.archives.local import LocalHomes
@@ -38,13 +39,18 @@ def course(deployed: Callable[..., DeployedCourse]) -> DeployedCourse:
 
 
 @pytest.fixture
-def run(course: DeployedCourse, run_of: Callable[[DeployedCourse, Status], FakeRun]) -> FakeRun:
-    """A course that begins to close, with everybody in."""
+def run(course: DeployedCourse, run_of: Callable[[DeployedCourse, Status], FakeRun]) -> Iterator[FakeRun]:
+    """A course that begins to close, with everybody in. Nobody has a server or a home, whatever ran before."""
     people = course.machine.people
     with course.provider() as provider:
         provider.ensure_group(course.names.group, [people["teacher"].subject, people["student"].subject])
         provider.ensure_group(course.names.lead_group, [people["teacher"].subject])
-    return run_of(course, Status.CLOSING)
+    yield run_of(course, Status.CLOSING)
+    with HubApi(hub_of(course), patience=QUICK) as api:
+        for user in api.users():
+            api.delete_user(user.name)
+    for owner in home_index(course.machine.layout, course.spec.slug).values():
+        remove_home(course.machine.layout, course.spec.slug, owner.subject)
 
 
 def working(course: DeployedCourse, role: str) -> HubPerson:
@@ -126,6 +132,7 @@ def test_closing_stops_participants_and_leaves_leads_until_the_last_pass(course:
 
 def test_a_course_that_was_extended_and_closes_again_wants_new_archives(course: DeployedCourse, run: FakeRun) -> None:
     student = working(course, "student")
+    working(course, "teacher")
     close(run, patience=QUICK)
     archive(run)
     assert is_settled(run)
@@ -228,6 +235,7 @@ def test_a_server_that_came_back_after_the_close_is_archived_again(course: Deplo
 
 
 def test_a_home_that_a_server_has_open_is_not_archived(course: DeployedCourse, run: FakeRun) -> None:
+    working(course, "student")
     close(run, patience=QUICK)
     course.set_members("student", course.machine.people["teacher"].subject)
     working(course, "student")

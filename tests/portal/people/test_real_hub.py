@@ -20,7 +20,7 @@ from portal.participants.rules import Deed
 from portal.sealing import Sealer
 from tests.conftest import free_port
 from tests.portal.clock import MovableClock
-from tests.portal.hubs.conftest import deployed, short_ages  # noqa: F401 - fixtures
+from tests.portal.hubs.conftest import deployed  # noqa: F401 - a fixture
 from tests.portal.makers import make_course, make_target, make_user
 from tests.support.courses import DeployedCourse
 
