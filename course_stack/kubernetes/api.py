@@ -196,7 +196,8 @@ class Cluster:
             asked = {**query, "limit": str(_PAGE), **({"continue": more} if more else {})}
             what = f"list {path.rsplit('/', 1)[-1]}"
             content = self.raw(path, what, query=asked, accept=_METADATA, absent=absent)
-            for one in content.get("items", []):
+            # an empty list may be null
+            for one in content.get("items") or ():
                 yield one["metadata"]
             more = content.get("metadata", {}).get("continue", "")
             if not more:

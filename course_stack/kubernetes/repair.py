@@ -235,13 +235,13 @@ def _said(namespace: Namespace) -> list[str]:
 
 def _kinds(cluster: Cluster) -> list[tuple[str, str, str]]:
     """Path of the API, kind and plural of everything that lies in namespaces and can be listed."""
-    groups = cluster.raw("/apis", "list what it knows").get("groups", [])
+    groups = cluster.raw("/apis", "list what it knows").get("groups") or ()
     paths = ["/api/v1", *(f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups)]
     # a group whose server does not answer holds namespaces by itself, and says so in their conditions
     return [
         (path, one["kind"], one["name"])
         for path in paths
-        for one in cluster.raw(path, f"list what {path} has", absent=True).get("resources", [])
+        for one in cluster.raw(path, f"list what {path} has", absent=True).get("resources") or ()
         if one.get("namespaced") and "list" in one.get("verbs", ()) and "/" not in one["name"]
     ]
 
@@ -253,7 +253,7 @@ def _holders(cluster: Cluster, namespace: str, path: str, kind: str, plural: str
     return [
         Holder(kind, meta["name"], finalizer, f"{place}/{meta['name']}", "deletionTimestamp" in meta)
         for meta in cluster.metadata(place, absent=True)
-        for finalizer in meta.get("finalizers", ())
+        for finalizer in meta.get("finalizers") or ()
     ]
 
 

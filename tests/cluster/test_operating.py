@@ -162,6 +162,15 @@ def test_what_holds_a_namespace_is_named_and_only_the_harmless_is_taken_away(nam
     metadata = {"name": "held", "namespace": namespace, **held}
     kube.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}))
     kube.kubectl("delete", "namespace", namespace, "--wait=false")
+    try:
+        _take_away_the_harmless(cluster, namespace)
+    finally:
+        nothing = '{"metadata": {"finalizers": []}}'
+        kube.kubectl("patch", "configmap", "held", "-n", namespace, "--type=merge", "-p", nothing)
+    wait_for(lambda: repair.diagnose(cluster, namespace) is None, "the namespace to go", 120)
+
+
+def _take_away_the_harmless(cluster: Cluster, namespace: str) -> None:
     wait_for(lambda: _holders(cluster, namespace) == {"example.org/backup", "foregroundDeletion"}, "a stuck namespace")
     assert f"namespace {namespace} (being deleted since" in ClusterLook(cluster).traces(SLUG)[0]
     found = repair.diagnose(cluster, namespace)
@@ -170,10 +179,6 @@ def test_what_holds_a_namespace_is_named_and_only_the_harmless_is_taken_away(nam
         ("ConfigMap", "foregroundDeletion")
     ]
     assert _holders(cluster, namespace) == {"example.org/backup"}
-    kube.kubectl(
-        *("patch", "configmap", "held", "-n", namespace, "--type=merge", "-p", '{"metadata": {"finalizers": []}}')
-    )
-    wait_for(lambda: repair.diagnose(cluster, namespace) is None, "the namespace to go", 120)
 
 
 def _holders(cluster: Cluster, namespace: str) -> set[str]:

@@ -107,7 +107,7 @@ class FakeCluster:
         key = (plural, namespace, name)
         match request.method:
             case "GET" if not name:
-                return self._list(plural, found["namespace"] if plural not in _WIDE else None, request.url.params)
+                return self._list(plural, found["namespace"] if plural not in _WIDE else None, request)
             case "POST" if "dryRun" in request.url.params:
                 return self.tried(json.loads(request.content))
             case "POST":
@@ -123,14 +123,22 @@ class FakeCluster:
                 return httpx2.Response(200, json={"kind": "Status", "status": "Success"})
         return httpx2.Response(200, json=self.objects[key])
 
-    def _list(self, plural: str, namespace: str | None, params: Any) -> httpx2.Response:
+    def _list(self, plural: str, namespace: str | None, request: httpx2.Request) -> httpx2.Response:
         version, kind = _KINDS[plural]
         items = [
             one
             for (of, place, _), one in self.objects.items()
-            if of == plural and (namespace is None or place == namespace) and _selected(one, params)
+            if of == plural and (namespace is None or place == namespace) and _selected(one, request.url.params)
         ]
-        return httpx2.Response(200, json={"apiVersion": version, "kind": f"{kind}List", "metadata": {}, "items": items})
+        # as Kubernetes does: an empty list of metadata is null
+        bare = "PartialObjectMetadataList" in request.headers.get("accept", "")
+        content = {
+            "apiVersion": version,
+            "kind": f"{kind}List",
+            "metadata": {},
+            "items": items or (None if bare else []),
+        }
+        return httpx2.Response(200, json=content)
 
     def _create(self, plural: str, namespace: str, content: dict[str, Any]) -> httpx2.Response:
         if plural == "selfsubjectaccessreviews":  # they are answers, and nowhere kept
