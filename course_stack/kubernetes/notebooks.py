@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from course_stack.cluster import ClusterTarget
@@ -28,6 +29,10 @@ HOME = "/home/jovyan"
 
 START_UP = "/etc/jhaas/start-up.sh"
 
+SETTINGS = "/etc/jhaas/jupyter"
+LAB_SETTINGS = "labconfig/default_setting_overrides.json"
+"""Settings that every notebook begins with, beside those of its image: nobody is asked about news and new versions."""
+
 START_SECONDS = 900
 """A pod that does not run by then is given up. Images of many GB are pulled before the first day; where a new node has
 not got them yet, ten minutes are not always enough."""
@@ -46,7 +51,12 @@ def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
         "image": {**image(None, cluster), "name": spec.image, "tag": ""},
         "cmd": _command(spec),
         "defaultUrl": _no_expansion_in_urls(spec.default_url),
-        "extraEnv": {"HOME": HOME, **{name: _literal(value) for name, value in spec.environment.items()}},
+        "extraEnv": {
+            "HOME": HOME,
+            # a course that has settings of its own keeps them
+            "JUPYTER_CONFIG_PATH": SETTINGS,
+            **{name: _literal(value) for name, value in spec.environment.items()},
+        },
         "extraFiles": _files(spec),
         "extraLabels": names.labels,
         "startTimeout": START_SECONDS,
@@ -197,19 +207,25 @@ def _mount(volume: SharedVolume) -> str:
 
 def _command(spec: CourseSpec) -> list[str]:
     server = ["jupyterhub-singleuser"]
-    return ["/bin/sh", START_UP, *server] if _files(spec) else server
+    return ["/bin/sh", START_UP, *server] if _has_start_up(spec) else server
+
+
+def _has_start_up(spec: CourseSpec) -> bool:
+    return bool(spec.git_repositories or spec.start_commands)
 
 
 def _files(spec: CourseSpec) -> dict[str, Any]:
-    """The start-up as a file that stands in front of the server's command.
+    """JupyterLab's settings, and the start-up as a file that stands in front of the server's command.
 
     Kubernetes' own hook (`postStart`) would run beside the image's entry point in no order, keep the container from
     being ready for as long as it likes, and end the container when it fails. As an argument the script would be changed
     on its way: the kubelet replaces `$(NAME)` and `$$` there.
     """
-    if not spec.git_repositories and not spec.start_commands:
-        return {}
-    return {"start-up.sh": file(START_UP, script(spec.git_repositories, spec.start_commands) + "\n")}
+    settings = Path(__file__).parents[1] / "jupyter" / LAB_SETTINGS
+    files = {settings.name: file(f"{SETTINGS}/{LAB_SETTINGS}", settings.read_text())}
+    if _has_start_up(spec):
+        files["start-up.sh"] = file(START_UP, script(spec.git_repositories, spec.start_commands) + "\n")
+    return files
 
 
 def _literal(value: str) -> str:

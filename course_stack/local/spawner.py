@@ -27,7 +27,7 @@ from course_stack.local.sandbox import Limits, Plan, Volume
 from course_stack.spec import CourseSpec
 from course_stack.startup import wrapped
 
-SETTINGS = Path(__file__).resolve().with_name("jupyter")
+SETTINGS = Path(__file__).resolve().parents[1] / "jupyter"
 """Settings that every notebook begins with: nobody is asked about news and new versions of JupyterLab."""
 HOME_PATH = "/home/jovyan"
 """Where a notebook with a private view finds its home: as in Jupyter's container images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import Any
 from unittest.mock import AsyncMock
@@ -229,6 +230,19 @@ def test_the_start_up_is_a_file_in_front_of_the_server() -> None:
     assert "echo $(date) $$" in script
     assert "https://example.org/a/intro" in script
     assert "$" not in "".join(container["args"])
+
+
+def test_nobody_is_asked_about_news_of_jupyter_unless_the_course_has_settings_of_its_own() -> None:
+    made = values()
+    container = notebook(pod(spawner(made, "anna")))
+    variables = {one["name"]: one.get("value") for one in container["env"]}
+    name = "default_setting_overrides.json"
+    mount = next(one for one in container["volumeMounts"] if one.get("subPath") == name)
+    assert mount["mountPath"] == f"{variables['JUPYTER_CONFIG_PATH']}/labconfig/{name}"
+    settings = json.loads(made["singleuser"]["extraFiles"][name]["stringData"])
+    assert settings["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+    own = notebook(pod(spawner(values(environment={"JUPYTER_CONFIG_PATH": "/opt/own"}), "anna")))["env"]
+    assert {"name": "JUPYTER_CONFIG_PATH", "value": "/opt/own"} in own
 
 
 def test_a_page_with_a_dollar_in_its_address_is_left_alone() -> None:
