@@ -7,7 +7,7 @@ from a list of people.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,20 +67,18 @@ class HomeClaims:
         """Whose each home is; None where the claim does not say."""
         return {_name(claim): owner_of(claim) for claim in self._claims()}
 
-    def places(self) -> Mapping[str, ClaimPlace]:
-        """Where each home can be mounted now."""
+    def places(self, homes: Collection[str]) -> Mapping[str, ClaimPlace]:
+        """Where each of these homes can be mounted now; those that are gone have no place."""
         from lightkube.resources.core_v1 import PersistentVolume
 
-        claims = self._claims()
-        volumes = {
-            volume.metadata.name: volume for volume in self._cluster.objects(PersistentVolume) if volume.metadata
-        }
         nodes = {name: pod.spec.nodeName for pod in self._pods() if pod.spec for name in mounted(pod)}
         found = {}
-        for claim in claims:
-            volume = volumes.get(claim.spec.volumeName if claim.spec else None)
-            affinity = volume.spec.nodeAffinity if volume is not None and volume.spec else None
-            found[_name(claim)] = ClaimPlace("" if affinity is None else repr(affinity), nodes.get(_name(claim)))
+        for claim in self._claims():
+            if (name := _name(claim)) in homes:
+                bound = claim.spec.volumeName if claim.spec else None
+                volume = self._cluster.get(PersistentVolume, bound) if bound else None
+                affinity = volume.spec.nodeAffinity if volume and volume.spec else None
+                found[name] = ClaimPlace("" if affinity is None else repr(affinity), nodes.get(name))
         return found
 
     def in_use(self) -> frozenset[str]:

@@ -25,9 +25,7 @@ SLUG = "probe"
 KIND = {JOB_LABEL: "probe"}
 PORT = 8099
 SERVE = (
-    "import socket\n"
-    f"server = socket.create_server(('', {PORT}), backlog=50)\n"
-    "while True: server.accept()[0].close()\n"
+    f"import socket\nserver = socket.create_server(('', {PORT}), backlog=50)\nwhile True: server.accept()[0].close()\n"
 )
 TRY_MODULES = "import boto3, zstandard, sys; sys.exit(sys.version_info < (3, 11))"
 WRITE = "from pathlib import Path; Path('/volume/probe').write_text('written')"

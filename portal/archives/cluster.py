@@ -76,7 +76,7 @@ class ClusterHomes:
         except CredentialsError as error:
             raise ObjectStoreError(str(error)) from None
         with _failing():
-            places = self._claims.places()
+            places = self._claims.places([order.home for order in orders])
             for place, group in _together(orders, places):
                 yield from self._copy(place, group, store, key, tick)
 
