@@ -12,6 +12,7 @@ import logging
 import runpy
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,8 @@ def rehearse(sections: Mapping[str, Any], program: Path = HERE / "__main__.py") 
 def _run(record: Rehearsal, sections: Mapping[str, Any], program: Path) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    # one call after the other, as the program makes them: the same order at every run
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=1, thread_name_prefix="rehearsal"))
     try:
         keys = {f"{PROJECT}:{name}": section for name, section in sections.items()}
         logger = logging.Logger("rehearsal", logging.INFO)
@@ -136,6 +139,7 @@ def _run(record: Rehearsal, sections: Mapping[str, Any], program: Path) -> None:
         set_root_resource(None)  # type: ignore[arg-type]
         loop.run_until_complete(run_in_stack(lambda: _execute(program)))
     finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
         asyncio.set_event_loop(None)
 
@@ -191,7 +195,6 @@ class _Recorder(MockMonitor):
     def __init__(self, record: Rehearsal) -> None:
         super().__init__(_StandIns())
         self._record = record
-        self._lock = threading.Lock()
 
     def Invoke(self, request: Any) -> Any:  # noqa: N802 - the protocol's name, as are the others
         with _event_loop():
@@ -234,8 +237,7 @@ class _Recorder(MockMonitor):
             custom=is_read or request.custom,
             is_read=is_read,
         )
-        with self._lock:
-            self._record.made.append(made)
+        self._record.made.append(made)
 
 
 @contextmanager
@@ -257,7 +259,10 @@ def _opened(value: Any, path: str = "") -> tuple[Any, list[str]]:
         if value.get(SECRET_MARK[0]) == SECRET_MARK[1]:
             plain, _ = _opened(value.get("value"), path)
             return plain, [path]
-        parts = {key: _opened(inner, f"{path}.{key}" if path else key) for key, inner in value.items()}
+        parts = {
+            key: _opened(inner, f"{path}.{key}" if path else key)
+            for key, inner in sorted(value.items(), key=_reading_order)
+        }
         return {key: plain for key, (plain, _) in parts.items()}, [one for _, found in parts.values() for one in found]
     if isinstance(value, list):
         items = [_opened(inner, f"{path}.{index}") for index, inner in enumerate(value)]
@@ -265,6 +270,15 @@ def _opened(value: Any, path: str = "") -> tuple[Any, list[str]]:
     if isinstance(value, float) and value.is_integer():
         return int(value), []
     return value, []
+
+
+def _reading_order(entry: tuple[str, Any]) -> tuple[int, str]:
+    """The protocol does not keep the order of keys: what a thing is called comes first, the rest by its name."""
+    key, _ = entry
+    return _FIRST.index(key) if key in _FIRST else len(_FIRST), key
+
+
+_FIRST = ("apiVersion", "kind", "name", "namespace", "metadata")
 
 
 def _mark(outputs: Any, names: list[str]) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pulumi.runtime.config as pulumi_config
+import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -36,11 +38,7 @@ def of_pulumi() -> PlatformConfig:
     config = parsed({name: _section(name, text) for name, text in sections.items()})
     open_secrets = [path for path in _secrets(config) if begin + path.partition(".")[0] not in secret]
     if open_secrets:
-        raise ConfigError(
-            f"{begin}{path} stands in the stack's file in clear text; set it by "
-            f"`pulumi config set --secret --path '{begin}{path}'`, and give it another value"
-            for path in open_secrets
-        )
+        raise ConfigError(_in_clear_text(path) for path in open_secrets)
     return config
 
 
@@ -51,6 +49,68 @@ def parsed(sections: Mapping[str, Any]) -> PlatformConfig:
     except ValidationError as error:
         found = [_sentence(dict(one)) for one in error.errors(include_url=False)]
         raise ConfigError(dict.fromkeys(found)) from None
+
+
+def of_file(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The sections of a stack's file, with placeholders for what is secret, and the paths of the secrets that are still
+    to be set. Raises `ConfigError` for everything else that is wrong, and for secrets in clear text."""
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError([f"{path} cannot be read: {error}"]) from None
+    begin = f"{PROJECT}:"
+    given = {
+        key.removeprefix(begin): value for key, value in (content.get("config") or {}).items() if key.startswith(begin)
+    }
+    closed: set[str] = set()
+    sections: dict[str, Any] = {name: _closed(section, name, closed) for name, section in given.items()}
+    missing = _fill(sections)
+    open_secrets = [one for one in _secrets(parsed(sections)) if one not in closed and one not in missing]
+    if open_secrets:
+        raise ConfigError(_in_clear_text(one) for one in open_secrets)
+    return sections, missing
+
+
+def how_to_set(path: str) -> str:
+    """The command that sets a secret."""
+    return f"pulumi config set --secret --path '{PROJECT}:{path}'"
+
+
+def _in_clear_text(path: str) -> str:
+    return (
+        f"{PROJECT}:{path} stands in the stack's file in clear text; set it by `{how_to_set(path)}`, "
+        "and give it another value"
+    )
+
+
+def _closed(value: Any, path: str, found: set[str]) -> Any:
+    """The value with a placeholder for each that Pulumi has encrypted, whose paths are added to `found`."""
+    if isinstance(value, dict):
+        if value.keys() == {"secure"}:
+            found.add(path)
+            return f"[secret: {path}]"
+        return {key: _closed(inner, f"{path}.{key}", found) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_closed(inner, f"{path}.{index}", found) for index, inner in enumerate(value)]
+    return value
+
+
+def _fill(sections: dict[str, Any]) -> list[str]:
+    """Put a placeholder wherever a secret is needed and not there; the paths of these."""
+    try:
+        PlatformConfig.model_validate(sections)
+    except ValidationError as error:
+        places = [_place(one["loc"]) for one in error.errors(include_url=False) if one["type"] == "missing"]
+        filled = []
+        for path, field, _ in places:
+            if field is not None and _is_secret(field.annotation):
+                filled.append(".".join(path))
+                below = sections
+                for part in path[:-1]:
+                    below = below[part]
+                below[path[-1]] = f"[secret: {'.'.join(path)}]"
+        return filled
+    return []
 
 
 def _section(name: str, text: str) -> Any:
@@ -93,7 +153,7 @@ def _place(loc: tuple[int | str, ...]) -> tuple[list[str], FieldInfo | None, lis
     field: FieldInfo | None = None
     keys: list[str] = list(PlatformConfig.model_fields)
     for part in loc:
-        chosen = [model for model in models if len(models) > 1 and part in _tags(model)]
+        chosen = [model for model in models if len(models) > 1 and part in tags(model)]
         if chosen:
             models = (chosen[0],)
             keys = list(chosen[0].model_fields)
@@ -114,13 +174,14 @@ def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from models_in(inner)
 
 
-def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+def tags(model: type[BaseModel]) -> tuple[str, ...]:
+    """The kind that a model of a section is; nothing where the section has one kind only."""
     kind = model.model_fields.get("kind")
     return get_args(kind.annotation) if kind is not None and get_origin(kind.annotation) is Literal else ()
 
 
 def _kinds(field: FieldInfo | None) -> set[str]:
-    return {tag for model in models_in(field.annotation if field else None) for tag in _tags(model)}
+    return {tag for model in models_in(field.annotation if field else None) for tag in tags(model)}
 
 
 def _examples(field: FieldInfo) -> list[Any]:

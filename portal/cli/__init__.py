@@ -7,7 +7,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from portal.cli import audit, checkout, cluster, course, courses, demo, portal, schema, services
+from portal.cli import audit, checkout, cluster, course, courses, demo, platform, portal, schema, services
 from portal.cli.screen import complain, err
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(course.app, name="course")
 app.add_typer(courses.app, name="courses")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(portal.app, name="portal")
+app.add_typer(platform.app, name="platform")
 course.app.command(name="checkout")(checkout.checkout)
 app.command(name="audit")(audit.audit)
 app.command(name="schema")(schema.schema)
