@@ -156,6 +156,16 @@ class Holder:
     going: bool
     """Whether it is being deleted itself: a finalizer of one that is not holds nothing yet."""
 
+    @property
+    def harmless(self) -> str | None:
+        """Why the finalizer may be taken away; None where it may not."""
+        return _HARMLESS.get((self.kind, self.finalizer)) or _HARMLESS.get(("", self.finalizer))
+
+    @property
+    def advice(self) -> str:
+        """Why it may be taken away, or what to do instead."""
+        return self.harmless or _KEPT.get(self.finalizer, "unknown to us: ask whoever set it")
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -167,17 +177,17 @@ class Diagnosis:
     holders: tuple[Holder, ...]
 
 
-HARMLESS: Mapping[str, str] = {
-    "kubernetes.io/pvc-protection": (
+_HARMLESS: Mapping[tuple[str, str], str] = {
+    ("PersistentVolumeClaim", "kubernetes.io/pvc-protection"): (
         "holds a claim while a pod uses it; without such a pod its controller is behind, and the claim may go"
     ),
-    "foregroundDeletion": "waits for objects that this one owns; they go with the namespace",
-    "orphan": "waits until owned objects are let go; they go with the namespace",
-    "batch.kubernetes.io/job-tracking": "counts the pods of a Job, which go with the namespace",
+    ("Pod", "batch.kubernetes.io/job-tracking"): "counts the pods of a Job, which go with the namespace",
+    ("", "foregroundDeletion"): "waits for objects that this one owns; they go with the namespace",
+    ("", "orphan"): "waits until owned objects are let go; they go with the namespace",
 }
-"""Finalizers that may be taken away where their controller does not answer, and why."""
+"""Finalizers that may be taken away where their controller does not answer, by kind (none: any) and name, and why."""
 
-KEPT: Mapping[str, str] = {
+_KEPT: Mapping[str, str] = {
     "service.kubernetes.io/load-balancer-cleanup": (
         "stands for a load balancer at the cloud: see that its cloud controller runs, or delete the load balancer there"
     ),
@@ -203,15 +213,14 @@ def diagnose(cluster: Cluster, namespace: str) -> Diagnosis | None:
 
 
 def release_holders(cluster: Cluster, found: Diagnosis) -> list[Holder]:
-    """Take away the finalizers that are known to be harmless (`HARMLESS`) from objects that are being deleted in a
-    namespace that is being deleted; those that were taken away. Looks again first: a finalizer may go meanwhile, and a
-    claim in use keeps its own."""
+    """Take away the finalizers that are known to be harmless from objects that are being deleted in a namespace that is
+    being deleted; those that were taken away. A claim in use keeps its own."""
     if not found.going:
         return []
     used = _claims_in_use(cluster, found.namespace)
     done = []
     for holder in removable(found.holders, used):
-        left = [one.finalizer for one in found.holders if one.path == holder.path and one.finalizer not in HARMLESS]
+        left = [one.finalizer for one in found.holders if one.path == holder.path and one.harmless is None]
         cluster.patch_path(holder.path, {"metadata": {"finalizers": left}}, f"release {holder.kind} {holder.name}")
         done.append(holder)
     return done
@@ -223,7 +232,7 @@ def removable(holders: Sequence[Holder], claims_in_use: frozenset[str]) -> list[
         one
         for one in holders
         if one.going
-        and one.finalizer in HARMLESS
+        and one.harmless is not None
         and not (one.kind == "PersistentVolumeClaim" and one.name in claims_in_use)
     ]
 

@@ -81,8 +81,6 @@ def repair(
 
 def _show(found: Diagnosis) -> int:
     """How many of its finalizers are not known to be harmless."""
-    from course_stack.kubernetes.repair import HARMLESS, KEPT
-
     for sentence in found.said:
         out.print(escape(sentence), soft_wrap=True)
     table = Table(box=None, pad_edge=False)
@@ -90,11 +88,9 @@ def _show(found: Diagnosis) -> int:
         table.add_column(heading)
     doubtful = 0
     for one in found.holders:
-        harmless = HARMLESS.get(one.finalizer)
-        doubtful += harmless is None
-        why = harmless or KEPT.get(one.finalizer, "unknown to us: ask whoever set it")
-        colour = "green" if harmless else "red"
-        table.add_row(escape(f"{one.kind} {one.name}"), escape(one.finalizer), f"[{colour}]{escape(why)}[/]")
+        doubtful += one.harmless is None
+        colour = "green" if one.harmless else "red"
+        table.add_row(escape(f"{one.kind} {one.name}"), escape(one.finalizer), f"[{colour}]{escape(one.advice)}[/]")
     out.print(table if found.holders else "No object in it has a finalizer.")
     return doubtful
 
