@@ -38,15 +38,18 @@ def _validators(folder: Path) -> dict[tuple[str, str], Any]:
     return {key: one for path in sorted(folder.glob("*.yaml")) for key, one in _of_file(path)}
 
 
+def text(path: Path) -> str:
+    """A file of definitions as YAML: charts keep theirs between two lines of template."""
+    return "".join(line for line in path.read_text().splitlines(keepends=True) if not line.startswith("{{"))
+
+
 def _of_file(path: Path) -> list[tuple[tuple[str, str], Any]]:
-    # charts keep their definitions between two lines of template
-    text = "".join(line for line in path.read_text().splitlines(keepends=True) if not line.startswith("{{"))
     return [
         (
             (f"{definition['spec']['group']}/{version['name']}", definition["spec"]["names"]["kind"]),
             jsonschema.Draft202012Validator(_strict(version["schema"]["openAPIV3Schema"], top=True)),
         )
-        for definition in yaml.load_all(text, yaml.CSafeLoader)
+        for definition in yaml.load_all(text(path), yaml.CSafeLoader)
         if definition
         for version in definition["spec"]["versions"]
     ]
