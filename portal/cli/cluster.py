@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from portal.cli.screen import out
-from portal.cli.stacks import TargetName, target_of
+from portal.cli.stacks import target_file
 
 if TYPE_CHECKING:
     from course_stack.kubernetes.check import Finding
@@ -53,7 +53,7 @@ def check(
 @app.command()
 def repair(
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="A course's namespace: jhaas-SLUG.")],
-    target: TargetName = None,
+    target: Annotated[str, typer.Option("--target", metavar="NAME", help="A file NAME.yaml of the targets' folder.")],
     yes: Annotated[
         bool, typer.Option("--yes", help="Take away the finalizers that are known to be harmless, without asking.")
     ] = False,
@@ -74,7 +74,7 @@ def repair(
             return
         if doubtful < len(found.holders) and (yes or typer.confirm("Take away the harmless ones?")):
             done = release_holders(cluster, found)
-            out.print(f"{len(done)} finalizers were taken away. The namespace goes in a moment, or show it again.")
+            out.print(f"Finalizers that were taken away: {len(done)}. If the namespace stays, ask once more.")
         if doubtful:
             raise typer.Exit(1)
 
@@ -95,11 +95,11 @@ def _show(found: Diagnosis) -> int:
     return doubtful
 
 
-def _on_a_cluster(name: str | None) -> Target:
-    target = target_of(name)
-    if target.cluster is None:
-        raise typer.BadParameter(f"{target.name} is not on a cluster: name one that is.")
-    return target
+def _on_a_cluster(name: str) -> Target:
+    found = target_file(name)
+    if found is None or found.cluster is None:
+        raise typer.BadParameter(f"{name} is not on a cluster: name a target that is.")
+    return found.target
 
 
 def _registry(target: Target) -> str:
