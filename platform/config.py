@@ -600,6 +600,12 @@ class PlatformConfig(Section):
             raise ValueError(
                 "object_storage.backups is needed: database.backups.enabled writes there; give the key, or turn it off"
             )
+        known = self.identity
+        if isinstance(known, Authentik) and known.enrolment == "open" and known.verify_email and not self.mail.host:
+            raise ValueError(
+                "mail.host is needed: identity.verify_email sends a mail to whoever makes an account; give it, or set "
+                "identity.verify_email: false"
+            )
         has_login = not isinstance(self.database, ExternalDatabase) or self.database.identity is not None
         if isinstance(self.identity, Authentik) and not has_login:
             raise ValueError("database.identity is needed: Authentik keeps its people on that server")

@@ -22,6 +22,7 @@ PARTS = (
     "password_recovery",
     "second_factor_recovery",
     "enrolment",
+    "sources",
     "sign_in",
     "sign_out",
     "portal",

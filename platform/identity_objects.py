@@ -10,6 +10,7 @@ from typing import Any
 
 from config import Authentik, PlatformConfig
 from identity_values import (
+    ACCOUNT,
     BLUEPRINT,
     BOOTSTRAP,
     DATABASE_CA,
@@ -54,6 +55,7 @@ def before_objects(
     }
     return [
         namespace_object(NAMESPACE),
+        manifest("v1", "ServiceAccount", ACCOUNT, NAMESPACE, automountServiceAccountToken=False),
         secret_object(SETTINGS, NAMESPACE, dict(settings)),
         secret_object(BOOTSTRAP, NAMESPACE, bootstrap),
         secret_object(BLUEPRINT, NAMESPACE, {"jhaas.yaml": blueprint}),
@@ -112,6 +114,7 @@ def _applying_pod(config: PlatformConfig, postgres: Postgres, blueprint_hash: An
         },
         "spec": {
             "restartPolicy": "Never",
+            "serviceAccountName": ACCOUNT,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": POD,

@@ -20,6 +20,8 @@ SIGNING = "authentik-signing"
 DATABASE_CA = "authentik-database-ca"
 TLS = "authentik-tls"
 """Names of our objects in the namespace: Secrets, and the ConfigMap of the mails."""
+ACCOUNT = "authentik-pods"
+"""Service account of all pods, without token: the chart keeps the token away only where it is given an account."""
 
 DATABASE_CA_FILE = "/run/jhaas/database/ca.crt"
 PUBLIC_CAS = "/etc/ssl/certs/ca-certificates.crt"
@@ -55,6 +57,7 @@ def authentik_values(
     common = {
         "securityContext": POD,
         "containerSecurityContext": RESTRICTED,
+        "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
         "metrics": _metrics(config),
     }

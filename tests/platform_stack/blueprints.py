@@ -99,8 +99,7 @@ class Blueprint:
         (found,) = [
             entry
             for entry in self.entries
-            if name in (entry.identifiers.get(key) for key in ("name", "slug", "identifier", "username", "domain"))
-            and entry.model != "authentik_rbac.initialpermissions"
+            if name in (entry.identifiers.get(key) for key in ("name", "slug", "username", "domain"))
         ]
         return found
 
@@ -278,7 +277,7 @@ def body(expression: str) -> str:
     return "def handler(request, context):\n" + textwrap.indent(expression, "    ")
 
 
-NAMES = {"ak_client_ip", "ak_message", "ak_user_by", "ak_user_has_authenticator"}
+NAMES = {"ak_client_ip", "ak_is_sso_flow", "ak_message", "ak_user_by", "ak_user_has_authenticator"}
 """What Authentik gives to our expressions beside `request` and `context`."""
 
 

@@ -109,7 +109,10 @@ SWITCHES: dict[str, dict[str, Sections]] = {
     },
     "identity": {
         "authentik": {},
-        "authentik open": {"identity": {"enrolment": "open", "terms_url": "https://example.org/terms"}},
+        "authentik open": {
+            "identity": {"enrolment": "open", "terms_url": "https://example.org/terms"},
+            "mail": {"host": "mail.example.org"},
+        },
         "oidc": {
             "identity": {
                 "kind": "oidc",

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import ast
 import builtins
-import itertools
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.platform_stack import blueprints
 from tests.platform_stack.blueprints import Blueprint, Find, KeyOf
-from tests.platform_stack.conftest import sections
+from tests.platform_stack.conftest import ROOT, sections
+from tests.support.pairwise import pairwise
 
-POSITIONS = [
-    {"enrolment": enrolment, "verify_email": verify, "require_mfa": mfa, "terms_url": terms}
-    for enrolment, verify, mfa, terms in itertools.product(
-        ("open", "closed"), (True, False), (True, False), (None, "https://example.org/terms")
-    )
-]
+POSITIONS = pairwise(
+    {
+        "enrolment": ["open", "closed"],
+        "verify_email": [True, False],
+        "require_mfa": [True, False],
+        "terms_url": [None, "https://example.org/terms"],
+    }
+)
 MAIL = {"host": "mail.example.org"}
 
 
-def made(identity: dict[str, Any] | None = None, **changes: Any) -> Blueprint:
-    """The blueprint of the fewest settings, with these over them."""
+def made(identity: dict[str, Any] | None = None, sources: Sequence[str] = (), **changes: Any) -> Blueprint:
+    """The blueprint of the fewest settings, with these over them, and with entries of the site's."""
     from identity import parameters
     from identity_blueprint import blueprint
     from stack_file import parsed
 
     config = parsed(sections(**{"mail": MAIL, "identity": identity or {}, **changes}))
-    return blueprints.read(blueprint(parameters(config, "the-client-secret", "the-api-token")))
+    return _read(blueprint(parameters(config, "the-client-secret", "the-api-token"), sources))
+
+
+# read only by all tests: reading takes longer than most of them
+_read = cache(blueprints.read)
 
 
 @pytest.fixture(scope="module", params=POSITIONS, ids=lambda position: "-".join(map(str, position.values())))
@@ -88,8 +97,12 @@ def test_everything_that_is_made_is_used(usual: Blueprint) -> None:
         if isinstance(reference, KeyOf)
     }
     reached = {
-        # by their addresses
+        # by its address
         "jhaas-second-factor-recovery",
+        # by a source of the site's
+        "jhaas-source-sign-in",
+        "jhaas-source-enrolment",
+        "jhaas-source-before",
         # by what people are in, and by the portal's own settings
         "jhaas-governance",
         "jhaas-teachers",
@@ -157,6 +170,8 @@ STEPS = {
     "jhaas-webauthn-setup": ["jhaas-password", "jhaas-webauthn"],
     "jhaas-recovery-codes-setup": ["jhaas-password", "jhaas-recovery-codes", "jhaas-say-old-codes-gone"],
     "jhaas-sign-out": ["jhaas-logout"],
+    "jhaas-source-sign-in": ["jhaas-login"],
+    "jhaas-source-enrolment": ["jhaas-enrolment-terms", "jhaas-source-write", "jhaas-login"],
 }
 
 
@@ -245,3 +260,22 @@ def test_templates_of_mails_are_the_files_that_stages_name(usual: Blueprint) -> 
         assert "[[" not in text
         assert "{% x" not in text
         assert text.count("{% block content %}") == text.count("{% endblock %}") == 1
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples/identity").glob("*.yaml")), ids=lambda path: path.stem)
+def test_examples_of_sources_are_ones_that_authentik_takes(example: Path) -> None:
+    secrets = {"university_client_secret": "a", "university_bind_password": "b"}
+    named = {name: value for name, value in secrets.items() if name in example.read_text()}
+    blueprint = made({"source_secrets": named}, [example.read_text()])
+    own = blueprint.entries[len(made().entries) :]
+    assert own
+    ids = {entry.id for entry in blueprint.entries}
+    for entry in own:
+        assert {one.id for one in blueprints.references(entry.values) if isinstance(one, KeyOf)} <= ids
+        # an entry about one of ours says only what it adds
+        ours = [one for one in made().entries if (one.model, one.identifiers) == (entry.model, entry.identifiers)]
+        whole = blueprints.Entry(
+            entry.model, "present", entry.identifiers, {**(ours[0].attrs if ours else {}), **entry.attrs}
+        )
+        assert blueprints.problems(whole, blueprint) == []
+    assert blueprint.asked == set(blueprint.context)
