@@ -16,6 +16,7 @@ NUMBERS = {
     "D": [*range(1, 8), *range(9, 12)],
     "E": range(1, 20),
     "F": range(1, 7),
+    "G": range(1, 15),
     "H": range(1, 4),
     "I": range(1, 12),
 }
