@@ -129,6 +129,10 @@ class CourseStacks:
         """Slugs of all stacks, by a look at the keys of the store alone."""
         return self._store().names()
 
+    def state(self, slug: str) -> StackState | None:
+        """One stack as its state says; None if there is none. Raises `CorruptState`."""
+        return self._store().stack(slug)
+
     def list(self) -> Sequence[StackState | CorruptState]:
         """Every stack as its state says; one that cannot be read is given as its failure."""
         return self._store().stacks()

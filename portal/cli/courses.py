@@ -110,7 +110,10 @@ def _fleet_of_portal(target: str) -> Iterator[Fleet]:
 
 
 def _preview(target: Target, spec: CourseSpec) -> Result:
-    return stacks_on(target).preview(spec)
+    from portal.fleet.of_stacks import with_people_of
+
+    stacks = stacks_on(target)
+    return stacks.preview(with_people_of(spec, stacks.state(spec.slug)))
 
 
 def _plans(fleet: Fleet, slugs: Sequence[str]) -> dict[str, Plan]:

@@ -76,6 +76,16 @@ def plan_of(preview: Callable[[], Result]) -> Plan:
         return Plan({}, str(failure))
 
 
+def with_people_of(spec: CourseSpec, state: StackState | None) -> CourseSpec:
+    """The spec with the people that the stack was last deployed with, where its state tells: what is previewed is the
+    difference that is no matter of people."""
+    content = None if state is None else state.output("spec")
+    if not isinstance(content, str):
+        return spec
+    then = load_spec(json.loads(content))
+    return spec.model_copy(update={"leads": then.leads, "participants": then.participants})
+
+
 def changes_of(steps: Sequence[ResourceStep]) -> dict[str, int]:
     """How many resources are created, updated, replaced, deleted. Who is in a group does not count: that is kept in
     step with people's comings and goings, not by updates."""

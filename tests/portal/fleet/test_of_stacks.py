@@ -12,7 +12,7 @@ from automation.events import ResourceStep
 from automation.failures import CorruptState, OperationFailed
 from automation.state import StackState
 from course_stack.spec import CourseSpec, load_spec
-from portal.fleet.of_stacks import FleetOfStacks, changes_of
+from portal.fleet.of_stacks import FleetOfStacks, changes_of, with_people_of
 from portal.fleet.rollout import Plan, roll_out, waves
 from tests.automation.conftest import TARGET
 from tests.course_stack.specs import course
@@ -74,6 +74,16 @@ def test_people_who_come_and_go_are_no_reason_to_update() -> None:
     assert fleet.plan("one").same
     assert fleet.plan("two") == Plan({"update": 1})
     assert changes_of([ResourceStep("group", GROUP, "create", "done")]) == {"create": 1}
+
+
+def test_what_is_compared_has_the_people_of_the_last_deployment() -> None:
+    now = load_spec(course(slug="one", title="New title", leads=["lead", "other"], participants=["ann"]))
+    seen = with_people_of(now, deployed("one"))
+    then = load_spec(course(slug="one"))
+    assert (seen.leads, seen.participants) == (then.leads, then.participants)
+    assert seen.title == "New title"
+    assert with_people_of(now, None) == now
+    assert with_people_of(now, StackState("one", None, ())) == now
 
 
 def test_what_would_be_done_is_unknown_where_a_preview_fails() -> None:
