@@ -142,11 +142,29 @@ class _Operation:
                 )
                 self._adopt_half_made()
             if self._state.resources or self._state.pending:
-                self._control.check()
-                self._stack.destroy(on_output=self._watcher.line, on_event=self._watcher)
+                self._destroy_resources()
             self._control.check()
             self._stack.workspace.remove_stack_whole(self._job.slug)
         self._remove_leftovers()
+
+    def _destroy_resources(self) -> None:
+        from pulumi.automation import CommandError
+
+        from automation.workspace import diagnostics, forget_lost_releases
+
+        self._control.check()
+        try:
+            self._stack.destroy(on_output=self._watcher.line, on_event=self._watcher)
+        except CommandError as error:
+            self._control.check()
+            deployment = self._stack.workspace.export_encrypted(self._job.slug)
+            if not forget_lost_releases(deployment, [*self._watcher.errors, *diagnostics(error)]):
+                raise
+            self._warn("Helm knows nothing of the release any more: it is removed with its namespace")
+            self._watcher.errors.clear()
+            self._stack.workspace.import_encrypted(self._job.slug, deployment)
+            self._control.check()
+            self._stack.destroy(on_output=self._watcher.line, on_event=self._watcher)
 
     def outputs(self) -> None:
         self._must_exist()

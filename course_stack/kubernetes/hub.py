@@ -54,9 +54,9 @@ class ClusterHub(pulumi.ComponentResource):
                 inside, pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete=NAMESPACE_GOES))
             ),
         )
-        # what lies in the namespace goes with it: one deletion, which no half-made release can hold up
-        inside = pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[home], deleted_with=home))
-        objects = [ClusterObject(manifest, inside) for manifest in rest]
+        # what lies in the namespace goes with it, in one deletion
+        within = pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[home], deleted_with=home))
+        objects = [ClusterObject(manifest, within) for manifest in rest]
         proxy_token = RandomPassword(
             "proxy-token", length=LENGTH, special=False, opts=pulumi.ResourceOptions(parent=self)
         ).result
@@ -64,6 +64,8 @@ class ClusterHub(pulumi.ComponentResource):
             spec,
             target,
             hub_keys(login, secrets, proxy_token),
+            # Not so the release: a namespace with pods that end waits for half of the longest time that they may take,
+            # a minute for the chart's proxy. Helm sees them off in seconds.
             pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[home, *objects])),
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from automation.workspace import adopt_half_made
+from automation.workspace import adopt_half_made, forget_lost_releases
 
 
 def adopted(kind: str, inputs: dict[str, Any], name: str = "thing") -> dict[str, Any]:
@@ -32,11 +32,6 @@ def adopted(kind: str, inputs: dict[str, Any], name: str = "thing") -> dict[str,
             {"metadata": {"name": "course-hub", "namespace": "jhaas-physics"}},
             "jhaas-physics/course-hub",
         ),
-        (
-            "kubernetes:helm.sh/v3:Release",
-            {"name": "jhaas-physics", "namespace": "jhaas-physics", "values": {}},
-            "jhaas-physics/jhaas-physics",
-        ),
         ("random:index/randomPassword:RandomPassword", {"length": 48}, "thing"),
     ],
 )
@@ -48,16 +43,32 @@ def test_it_bears_the_id_that_its_provider_would_have_given_it(
     assert found["outputs"] == inputs
 
 
-def test_what_goes_with_its_namespace_still_does() -> None:
-    """It is not deleted by itself: the namespace, which is in the state, takes it along."""
-    namespace = "urn:pulumi:course::jhaas-course::kubernetes:core/v1:Namespace::Namespace/jhaas-physics"
-    resource = {
-        "urn": "urn:pulumi:course::jhaas-course::kubernetes:helm.sh/v3:Release::release",
-        "custom": True,
-        "type": "kubernetes:helm.sh/v3:Release",
-        "inputs": {"name": "jhaas-physics", "namespace": "jhaas-physics"},
-        "deletedWith": namespace,
-    }
-    deployment: dict[str, Any] = {"deployment": {"pending_operations": [{"resource": resource, "type": "creating"}]}}
-    adopt_half_made(deployment)
-    assert deployment["deployment"]["resources"][0]["deletedWith"] == namespace
+RELEASE = {
+    "urn": "urn:pulumi:course::jhaas-course::kubernetes:helm.sh/v3:Release::release",
+    "custom": True,
+    "type": "kubernetes:helm.sh/v3:Release",
+    "inputs": {"name": "jhaas-physics", "namespace": "jhaas-physics"},
+}
+NAMESPACE = {
+    "urn": "urn:pulumi:course::jhaas-course::kubernetes:core/v1:Namespace::Namespace/jhaas-physics",
+    "custom": True,
+    "type": "kubernetes:core/v1:Namespace",
+    "id": "jhaas-physics",
+}
+
+
+def test_a_half_made_release_goes_with_its_namespace() -> None:
+    """Helm refuses to remove a release that it does not know, and nobody knows whether it came to know it."""
+    pending = [{"resource": RELEASE, "type": "creating"}]
+    deployment: dict[str, Any] = {"deployment": {"resources": [NAMESPACE], "pending_operations": pending}}
+    assert adopt_half_made(deployment) == []
+    assert deployment["deployment"] == {"resources": [NAMESPACE]}
+
+
+def test_a_release_that_helm_does_not_know_any_more_is_forgotten_and_any_other_trouble_is_not() -> None:
+    deployment: dict[str, Any] = {"deployment": {"resources": [NAMESPACE, RELEASE]}}
+    assert not forget_lost_releases(deployment, ["error: the cluster is not reachable"])
+    assert not forget_lost_releases({"deployment": {"resources": [NAMESPACE]}}, ["release: not found"])
+    assert deployment["deployment"]["resources"] == [NAMESPACE, RELEASE]
+    assert forget_lost_releases(deployment, ["uninstall: Release not loaded: jhaas-physics: release: not found"])
+    assert deployment["deployment"]["resources"] == [NAMESPACE]
