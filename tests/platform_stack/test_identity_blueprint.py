@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.platform_stack import blueprints
 from tests.platform_stack.blueprints import Blueprint, Find, KeyOf
@@ -262,20 +264,43 @@ def test_templates_of_mails_are_the_files_that_stages_name(usual: Blueprint) -> 
         assert text.count("{% block content %}") == text.count("{% endblock %}") == 1
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples/identity").glob("*.yaml")), ids=lambda path: path.stem)
-def test_examples_of_sources_are_ones_that_authentik_takes(example: Path) -> None:
+def taken(source: str) -> list[blueprints.Entry]:
+    """The entries of a site's source, each one that Authentik takes in our blueprint."""
     secrets = {"university_client_secret": "a", "university_bind_password": "b"}
-    named = {name: value for name, value in secrets.items() if name in example.read_text()}
-    blueprint = made({"source_secrets": named}, [example.read_text()])
-    own = blueprint.entries[len(made().entries) :]
-    assert own
+    named = {name: value for name, value in secrets.items() if name in source}
+    blueprint, ours = made({"source_secrets": named}, [source]), made()
+    own = blueprint.entries[len(ours.entries) :]
     ids = {entry.id for entry in blueprint.entries}
     for entry in own:
         assert {one.id for one in blueprints.references(entry.values) if isinstance(one, KeyOf)} <= ids
         # an entry about one of ours says only what it adds
-        ours = [one for one in made().entries if (one.model, one.identifiers) == (entry.model, entry.identifiers)]
-        whole = blueprints.Entry(
-            entry.model, "present", entry.identifiers, {**(ours[0].attrs if ours else {}), **entry.attrs}
-        )
+        below = [one for one in ours.entries if (one.model, one.identifiers) == (entry.model, entry.identifiers)]
+        attrs = {**(below[0].attrs if below else {}), **entry.attrs}
+        whole = blueprints.Entry(entry.model, "present", entry.identifiers, attrs)
         assert blueprints.problems(whole, blueprint) == []
     assert blueprint.asked == set(blueprint.context)
+    return own
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples/identity").glob("*.yaml")), ids=lambda path: path.stem)
+def test_examples_of_sources_are_ones_that_authentik_takes(example: Path) -> None:
+    assert taken(example.read_text())
+
+
+def test_entries_that_the_guide_shows_are_ones_that_authentik_takes() -> None:
+    shown = re.findall(r"```yaml\n(- model: .+?)```", (ROOT / "docs/identity.md").read_text(), re.DOTALL)
+    assert [entry.model for source in shown for entry in taken(source)] == [
+        "authentik_flows.flowstagebinding",
+        "authentik_brands.brand",
+    ]
+
+
+def test_sections_that_the_guide_shows_can_be_used() -> None:
+    from stack_file import PROJECT, parsed
+
+    shown = re.findall(r"```yaml\n(config:.+?)```", (ROOT / "docs/identity.md").read_text(), re.DOTALL)
+    for text in shown:
+        (given,) = yaml.safe_load(text.replace("secure: …", "hidden")).values()
+        identity = given[f"{PROJECT}:identity"]
+        assert parsed(sections(identity=identity)).identity.kind == identity.get("kind", "authentik")
+    assert len(shown) == 2
