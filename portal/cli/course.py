@@ -122,10 +122,12 @@ def destroy(
 
 @app.command()
 def show(slug: Slug, target: TargetName = None) -> None:
-    """Show the course's stack, its addresses and names. Secrets are not shown."""
+    """Show the course's stack, its addresses and names. Secrets are not shown; spec and target are in a checkout."""
     outputs = stacks_with(slug, target).outputs(slug)
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, output in sorted(outputs.items()):
+        if name in ("spec", "target"):
+            continue
         value = "[dim]secret, not shown[/]" if output.secret else escape(_plain(output.value))
         table.add_row(f"[dim]{name}[/]", value)
     out.print(table)
