@@ -149,12 +149,6 @@ def holds_together(stay: Stay, demands: Iterable[Demand], *, grace_days: int, to
     return tuple(found)
 
 
-def planned(demand: Demand, deploy_day: dt.date, last_day: dt.date, *, grace_days: int) -> tuple[Hold, ...]:
-    """What a course would hold if it were approved: as `holds` counts it once it is."""
-    stay = Stay(Status.APPROVED, deploy_day, last_day)
-    return holds(stay, demand, grace_days=grace_days, today=min(deploy_day, last_day))
-
-
 def _hold(figures: Figures, first: dt.date, last: dt.date | None, today: dt.date) -> Hold:
     overdue = last is not None and last < today
     return Hold(figures, min(first, last or first), None if overdue else last)

@@ -126,10 +126,6 @@ class Form:
             found.append((f"f-{re.sub(r'[^A-Za-z0-9_-]', '-', name)}" if name else "", _headed(label, sentence)))
         return found
 
-    def with_problems(self, problems: Iterable[Problem]) -> Form:
-        """The same with what a use case found wrong beside."""
-        return FormErrors(self.model, self.values, (*self.problems, *problems))
-
     def _errors_at(self, name: str) -> Iterator[str]:
         keys = {value: key for key, value in self.values.items() if key.endswith("-key")}
         for problem in self.problems:

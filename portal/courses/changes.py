@@ -11,7 +11,7 @@ import uuid
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from course_stack.spec import CourseDesign, CourseSpec, Problem, problems_of
@@ -27,7 +27,7 @@ from portal.courses.requests import reason_of
 from portal.courses.specs import add_revision, design_of, merge, people_of, revision_of, stored, with_people
 from portal.lifecycle import Action, Refusal, Status
 from portal.mail.outbox import notify
-from portal.models import ChangeRequest, Course, Participation, TargetRecord
+from portal.models import ChangeRequest, Course, TargetRecord
 from portal.operations.ask import ask
 from portal.texts import N_
 
@@ -252,16 +252,6 @@ def carry_out(session: Session, clock: SiteClock, actor: Actor, course: Course) 
         ask(session, clock, actor, course, "update", revision=course.approved_revision)
     elif course.status is Status.DEPLOYING:
         ask(session, clock, actor, course, "deploy", revision=course.approved_revision)
-
-
-def accepted_count(session: Session, course: Course) -> int:
-    """How many participants have a seat."""
-    return (
-        session.scalar(
-            select(func.count()).where(Participation.course_id == course.id, Participation.status == "accepted")
-        )
-        or 0
-    )
 
 
 def _locked(session: Session, change_id: uuid.UUID) -> tuple[Course, TargetRecord, ChangeRequest]:

@@ -23,7 +23,6 @@ from portal.capacity import (
     fits_within,
     holds,
     holds_together,
-    planned,
     profile,
     use,
 )
@@ -34,6 +33,12 @@ START = dt.date(2027, 3, 20)
 """Daylight saving begins in the days that follow; days are calendar days and must not care."""
 GPU = "nvidia.com/gpu"
 DEMAND = Demand(Size(Compute(1000, 500), Compute(4000, 2000)), 9000, {GPU: 2})
+
+
+def planned(demand: Demand, first: dt.date, last: dt.date, *, grace_days: int) -> tuple[Hold, ...]:
+    """What a course that is deployed on `first` holds from then on."""
+    return holds(Stay(Status.APPROVED, first, last), demand, grace_days=grace_days, today=first)
+
 
 days = st.integers(0, 30).map(lambda n: START + n * DAY)
 figures = st.dictionaries(st.sampled_from([MEMORY, CPU, STORAGE, GPU]), st.integers(0, 20), max_size=4)
