@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,8 @@ from portal.mail.outbox import notify
 from portal.models import Course, Lead, Revision, TargetRecord
 from portal.texts import N_
 
+MAX_SLUG = 40
+_SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa", "+": "p"})
 MAX_REASON = 2000
 """Characters of a reason or comment."""
 
@@ -138,6 +142,13 @@ def withdraw(
         facts={"reason": course.reason},
     )
     return course
+
+
+def slug_of(title: str) -> str:
+    """A short name made of a title, if its letters are any that a short name has; empty else."""
+    spelled = title.lower().translate(_SPELLED)
+    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain).lstrip("-0123456789")[:MAX_SLUG].strip("-")
 
 
 def copy_of(session: Session, actor: Actor, course: Course) -> dict[str, Any]:

@@ -45,6 +45,7 @@ NEXT_FOR_PARTICIPANTS: dict[Status, str] = {
 """Message ids, for the statuses in which a course has participants."""
 
 NOT_YET = N_("You can open your notebook from the first day on.")
+IN_A_MOMENT = N_("It runs. You are being let in; that takes a minute.")
 
 ORDER: tuple[tuple[str, frozenset[Status]], ...] = (
     (N_("Something went wrong"), frozenset({Status.DEPLOY_FAILED, Status.REMOVAL_FAILED})),
@@ -71,12 +72,15 @@ class Step:
     """done, now, next or failed."""
 
 
-def next_step(status: Status, *, leads: bool, has_begun: bool) -> str:
-    """The next step for a lead (or governance), or for a participant (message id)."""
+def next_step(status: Status, *, leads: bool, has_begun: bool, let_in: str = "everybody") -> str:
+    """The next step for a lead (or governance), or for a participant (message id). `let_in`: whom the hub lets in
+    (`Course.people_access`)."""
     if leads:
         return NEXT_FOR_LEADS[status]
     if status is Status.ACTIVE and not has_begun:
         return NOT_YET
+    if status is Status.ACTIVE and let_in != "everybody":
+        return IN_A_MOMENT
     return NEXT_FOR_PARTICIPANTS.get(status, "")
 
 

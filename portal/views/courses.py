@@ -64,7 +64,9 @@ def mine() -> str:
         groups=[(heading, cards) for heading, cards in groups if cards],
         page=page,
         over=over,
-        next_step=lambda card: steps.next_step(card.status, leads=card.leads, has_begun=card.first_day <= today),
+        next_step=lambda card: steps.next_step(
+            card.status, leads=card.leads, has_begun=card.first_day <= today, let_in=card.let_in
+        ),
         may_enter=lambda card: steps.may_enter(
             card.status,
             leads=card.leads,
@@ -214,7 +216,9 @@ def _short_page(course: Course, place: Participation) -> str:
         first_day=course.first_day,
         last_day=course.last_day,
         leads=people.leads_of(g.session, course),
-        next_step=steps.next_step(course.status, leads=False, has_begun=has_begun) if accepted else "",
+        next_step=steps.next_step(course.status, leads=False, has_begun=has_begun, let_in=course.people_access)
+        if accepted
+        else "",
         hub_url=course.hub_url if enters else None,
         today=today,
     )

@@ -27,6 +27,7 @@ from portal.courses.requests import (
     estimate,
     request_of,
     revise,
+    slug_of,
     withdraw,
 )
 from portal.courses.requests import (
@@ -194,6 +195,7 @@ def _save(course: Course | None, deed: Callable[[Session, CourseRequest], Course
     form = _with_image(request.form)
     if request.form.get("deed") == "check":
         return _page(sent_form(CourseRequest, form), course=course, found=_estimate(form))
+    form = _with_slug(form)
     wanted = parse_form(CourseRequest, form)
     if isinstance(wanted, FormErrors):
         return _page(wanted, course=course), 422
@@ -236,6 +238,15 @@ def _with_image(form: MultiDict[str, str]) -> MultiDict[str, str]:
     known = {each.default_url for each in offered(g.session)} | {"", "/lab"}
     if image is not None and form.get("default_url", "").strip() in known:
         filled["default_url"] = image.default_url
+    return filled
+
+
+def _with_slug(form: MultiDict[str, str]) -> MultiDict[str, str]:
+    """A short name that nobody wrote is made of the title."""
+    if form.get("slug", "").strip():
+        return form
+    filled = form.copy()
+    filled["slug"] = slug_of(form.get("title", ""))
     return filled
 
 

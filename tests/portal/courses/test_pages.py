@@ -98,6 +98,15 @@ def test_a_teacher_asks_by_the_form(site: Site, visit: Any) -> None:
     assert "waiting for approval" in browser.get(answer.location).text
 
 
+def test_a_short_name_that_nobody_wrote_is_made_of_the_title(site: Site, visit: Any) -> None:
+    answer = visit("teacher").post("/courses/new", data=form_of(site, slug=" ", title="Übung 2: Größen & Maße"))
+    assert answer.status_code == 302, answer.text
+    assert site.session.scalars(select(Course.slug)).one() == "uebung-2-groessen-masse"
+    again = visit("teacher").post("/courses/new", data=form_of(site, slug="", title="Übung 2: Größen & Maße"))
+    assert again.status_code == 422
+    assert 'value="uebung-2-groessen-masse"' in again.text, "it is taken: what was made of the title can be changed"
+
+
 def test_what_is_wrong_stands_beside_the_field_and_what_was_typed_stays(site: Site, visit: Any) -> None:
     answer = visit("teacher").post(
         "/courses/new", data=form_of(site, slug="Portal!", **{"resources.memory_limit": "0.3", "title": "My title"})

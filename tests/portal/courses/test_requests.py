@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from course_stack.spec import CourseDesign, problems_of
 from portal.courses.decisions import approve
 from portal.courses.problems import Invalid, Refused, Stale
-from portal.courses.requests import CourseRequest, ask, copy_of, revise, withdraw
+from portal.courses.requests import CourseRequest, ask, copy_of, revise, slug_of, withdraw
 from portal.courses.specs import spec_of
 from portal.db import transaction
 from portal.lifecycle import Status
@@ -266,3 +266,17 @@ def test_a_reason_has_its_bounds(site: Site) -> None:
             site.do(withdraw, site.clock, site.actor("teacher"), course.id, version=course.version, reason=reason)
         assert [problem.field for problem in caught.value.problems] == ["reason"]
     assert site.course(course).status is Status.REQUESTED
+
+
+@pytest.mark.parametrize(
+    ("title", "slug"),
+    [
+        ("Python for beginners", "python-for-beginners"),
+        ("3. Übung: C++ & Café", "uebung-cpp-cafe"),
+        ("Introduction to the methods of numerical mathematics", "introduction-to-the-methods-of-numerical"),
+        ("数学", ""),
+        ("", ""),
+    ],
+)
+def test_a_short_name_is_made_of_a_title(title: str, slug: str) -> None:
+    assert slug_of(title) == slug

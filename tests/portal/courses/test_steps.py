@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from portal.courses.steps import life_of
+from portal.courses.steps import life_of, next_step
 from portal.lifecycle import Status
 
 FIRST, LAST = dt.date(2027, 4, 12), dt.date(2027, 7, 16)
@@ -41,3 +41,12 @@ def now_at(status: Status, today: dt.date) -> tuple[str, str]:
 )
 def test_the_step_that_is_under_way(status: Status, today: dt.date, step: tuple[str, str]) -> None:
     assert now_at(status, today) == step
+
+
+def test_a_participant_is_told_of_a_notebook_only_once_the_hub_lets_them_in() -> None:
+    for has_begun, let_in, told in (
+        (True, "leads", "You are being let in"),
+        (True, "everybody", "You can open your notebook."),
+        (False, "leads", "from the first day on"),
+    ):
+        assert told in next_step(Status.ACTIVE, leads=False, has_begun=has_begun, let_in=let_in)
