@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import pulumi
@@ -137,7 +138,7 @@ def traefik_values(config: PlatformConfig, traefik: TraefikIngress) -> dict[str,
         values["deployment"] = {"kind": "DaemonSet"}
         # a new pod finds the node's ports taken while the old one has them
         values["updateStrategy"] = {"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
-        values["providers"]["kubernetesIngress"]["ingressEndpoint"] = {"ip": traefik.address}
+        values["providers"]["kubernetesIngress"]["ingressEndpoint"] = {_kind(traefik.address): traefik.address}
     else:
         values["deployment"] = {"replicas": traefik.replicas}
         if traefik.replicas > 1:
@@ -145,6 +146,14 @@ def traefik_values(config: PlatformConfig, traefik: TraefikIngress) -> dict[str,
     if config.has_wildcard:
         values["tlsStore"] = {"default": {"defaultCertificate": {"secretName": WILDCARD_SECRET}}}
     return values
+
+
+def _kind(address: str | None) -> str:
+    try:
+        ip_address(str(address))
+    except ValueError:
+        return "hostname"
+    return "ip"
 
 
 _IN_FILE_NAMES = (

@@ -92,6 +92,15 @@ def test_on_the_ports_of_a_node_a_new_pod_waits_for_the_old_one_to_go() -> None:
     assert made["service"]["spec"] == {"type": "ClusterIP"}
 
 
+def test_ingresses_say_where_they_are_reached_on_the_ports_of_a_node() -> None:
+    def endpoint(address: str) -> Any:
+        made = values(ingress={"exposure": "host-port", "address": address})
+        return made["providers"]["kubernetesIngress"]["ingressEndpoint"]
+
+    assert endpoint("192.0.2.7") == {"ip": "192.0.2.7"}
+    assert endpoint("node.example.org") == {"hostname": "node.example.org"}
+
+
 def test_only_ports_of_a_node_ask_for_more_than_restricted_pods(rehearse: Rehearse) -> None:
     def level(**ingress: Any) -> str:
         (home,) = [one for one in rehearse(ingress=ingress).of("Namespace") if one.name == "traefik"]

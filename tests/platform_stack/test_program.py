@@ -4,6 +4,7 @@ in an order that can work."""
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,6 +129,22 @@ def test_every_release_has_a_name_a_pin_and_a_deadline(made: Rehearsal) -> None:
         assert not inputs.get("skipAwait")
         assert not inputs.get("createNamespace")
     assert len({release.name for release in releases}) == len(releases)
+
+
+def test_every_image_has_a_version(made: Rehearsal) -> None:
+    for one in made.objects:
+        for path, text in texts(one.inputs):
+            if path.endswith((".image", ".imageName")):
+                assert re.search(r"(:[\w.-]+|@sha256:[0-9a-f]{64})$", text), f"{one.name}: {text}"
+                assert not text.endswith(":latest"), f"{one.name}: {text}"
+
+
+def test_nothing_comes_from_projects_that_have_ended(made: Rehearsal) -> None:
+    ended = ("bitnami", "ingress-nginx", "minio/minio", "quay.io/minio", "datashim", "nfs-server-provisioner")
+    for one in made.made:
+        for path, text in texts(one.inputs):
+            if path.rpartition(".")[2] in {"image", "imageName", "repository", "repo", "registry", "chart"}:
+                assert not any(name in text for name in ended), f"{one.name}: {path} {text}"
 
 
 def test_secrets_are_marked_wherever_they_go(made: Rehearsal) -> None:
