@@ -78,8 +78,10 @@ class Services:
 
     def traces(self, slug: str) -> list[str]:
         """What there is of one course, and must not outlive it."""
-        there = self.found() & self.things_of(slug)
-        return [f"{thing.kind} {thing.name}" for thing in sorted(there) if not self.may_stay(thing)]
+        there = {thing for thing in self.found() & self.things_of(slug) if not self.may_stay(thing)}
+        for_a_while = CourseNames(slug).archive_user
+        there |= {Thing(STORE_USER, name) for name in self._store.user_names(for_a_while) if name == for_a_while}
+        return [f"{thing.kind} {thing.name}" for thing in sorted(there)]
 
 
 class LocalReality:
@@ -134,5 +136,6 @@ class ClusterReality:
 
 
 def _is_of_a_course(name: str) -> bool:
-    """What follows our prefix is a slug, unless no course may have it: then it is a part of the platform."""
-    return name.removeprefix(PREFIX) not in RESERVED_SLUGS
+    """What follows our prefix is a slug, unless no course may have it: then it is a part of the platform. With `--` it
+    belongs to work that is under way."""
+    return name.removeprefix(PREFIX) not in RESERVED_SLUGS and "--" not in name

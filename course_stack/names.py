@@ -41,3 +41,9 @@ class CourseNames:
     def store_user(self) -> str:
         """User at the object store whose key sees the course's bucket only."""
         return f"{PREFIX}{self.slug}"
+
+    @property
+    def archive_user(self) -> str:
+        """User at the object store as which Jobs write the course's archives, for as long as they run. No other
+        course's user is called like it: slugs hold no `--`."""
+        return f"{PREFIX}{self.slug}--archives"

@@ -8,7 +8,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, ReadResult, Resource, UpdateResult
 
 from course_stack import object_store
-from course_stack.names import CourseNames
+from course_stack.names import PREFIX, CourseNames
 from course_stack.object_store import AccessKey
 from course_stack.resources import Properties, Provider, target_inputs, target_of
 from course_stack.spec import CourseSpec
@@ -87,8 +87,10 @@ class BucketKeyProvider(Provider):
         return UpdateResult({**news, **_fresh_key(news)})
 
     def delete(self, id_: str, props: Properties) -> None:
-        """Delete the user with its key; fine where it is gone."""
-        object_store.connect(target_of(props)).delete_user(id_)
+        """Delete the user with its key, and what killed Jobs of the course may have left; fine where they are gone."""
+        store = object_store.connect(target_of(props))
+        for user in (id_, CourseNames(id_.removeprefix(PREFIX)).archive_user):
+            store.delete_user(user)
 
     def drifted(self, olds: Properties) -> bool:
         """A key that does not open its bucket is replaced by a fresh one."""

@@ -39,6 +39,11 @@ class ObjectStore(Protocol):
         """A fresh key of `user` that reads and writes these buckets and nothing else; older keys of the user end."""
         ...
 
+    def ensure_writer(self, user: str, bucket: str, prefix: str) -> AccessKey:
+        """A fresh key of `user` that writes, reads and deletes the objects whose names begin with `prefix`, and does
+        nothing else, not even list them; older keys of the user end."""
+        ...
+
     def key_works(self, key: AccessKey, bucket: str) -> bool: ...
 
     def delete_user(self, user: str) -> None:

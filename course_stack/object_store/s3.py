@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from ipaddress import ip_address
@@ -72,30 +72,55 @@ class S3Store:
     # --- keys
 
     def ensure_key(self, user: str, buckets: tuple[str, ...]) -> AccessKey:
+        policy = [
+            _allow(_ON_BUCKET, [f"arn:aws:s3:::{one}" for one in buckets]),
+            _allow(_ON_OBJECTS, [f"arn:aws:s3:::{one}/*" for one in buckets]),
+        ]
+        return self._fresh_key(
+            user, policy, lambda key: all(self.key_works(key, one) for one in buckets), ", ".join(buckets)
+        )
+
+    def ensure_writer(self, user: str, bucket: str, prefix: str) -> AccessKey:
+        policy = [_allow(_ON_OBJECTS, [f"arn:aws:s3:::{bucket}/{prefix}*"])]
+        return self._fresh_key(user, policy, lambda key: self._writes(key, bucket, prefix), f"{bucket}/{prefix}")
+
+    def _fresh_key(
+        self, user: str, policy: list[dict[str, Any]], works: Callable[[AccessKey], bool], what: str
+    ) -> AccessKey:
+        document = json.dumps({"Version": "2012-10-17", "Statement": policy})
         with self._doing(f"make user {user}", passing={"EntityAlreadyExists"}):
             self._iam.create_user(UserName=user)
         with self._doing(f"make a key for {user}"):
-            self._iam.put_user_policy(UserName=user, PolicyName=_POLICY, PolicyDocument=json.dumps(_policy(buckets)))
+            self._iam.put_user_policy(UserName=user, PolicyName=_POLICY, PolicyDocument=document)
             self._delete_keys(user)
             made = self._iam.create_access_key(UserName=user)["AccessKey"]
         key = AccessKey(user=user, key_id=made["AccessKeyId"], secret=made["SecretAccessKey"])
         deadline = time.monotonic() + _KEY_DEADLINE
-        while not all(self.key_works(key, bucket) for bucket in buckets):
+        while not works(key):
             if time.monotonic() > deadline:
                 raise ObjectStoreError(
-                    f"{self._place} made a key for {user} that does not open {', '.join(buckets)} after "
-                    f"{_KEY_DEADLINE:.0f} seconds: make sure that the buckets exist."
+                    f"{self._place} made a key for {user} that does not open {what} after {_KEY_DEADLINE:.0f} seconds: "
+                    "make sure that the bucket exists."
                 )
             time.sleep(0.1)
         return key
 
     def key_works(self, key: AccessKey, bucket: str) -> bool:
         """Whether the key may list the bucket now."""
+        return self._may(key, lambda s3: s3.list_objects_v2(Bucket=bucket, MaxKeys=1))
+
+    def _writes(self, key: AccessKey, bucket: str, prefix: str) -> bool:
+        trial = f"{prefix}.trial-of-the-key"
+        made = self._may(key, lambda s3: s3.put_object(Bucket=bucket, Key=trial, Body=b""))
+        return made and self._may(key, lambda s3: s3.delete_object(Bucket=bucket, Key=trial))
+
+    def _may(self, key: AccessKey, call: Callable[[Any], object]) -> bool:
+        """Whether the store lets the key make this call now."""
         from botocore.exceptions import ClientError
 
         with self._doing(f"try the key of {key.user}"):
             try:
-                self._client("s3", key.key_id, key.secret).list_objects_v2(Bucket=bucket, MaxKeys=1)
+                call(self._client("s3", key.key_id, key.secret))
             except ClientError as error:
                 if _code(error) in _REFUSED | _ABSENT:
                     return False
@@ -229,14 +254,8 @@ class S3Store:
             raise ObjectStoreError(f"{self._place} did not {what}: {error}.") from error
 
 
-def _policy(buckets: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": list(_ON_BUCKET), "Resource": [f"arn:aws:s3:::{one}" for one in buckets]},
-            {"Effect": "Allow", "Action": list(_ON_OBJECTS), "Resource": [f"arn:aws:s3:::{one}/*" for one in buckets]},
-        ],
-    }
+def _allow(actions: tuple[str, ...], resources: list[str]) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": list(actions), "Resource": resources}
 
 
 def _code(error: Any) -> str:

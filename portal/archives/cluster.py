@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from course_stack.credentials import CredentialsError, credentials
+from course_stack import object_store
 from course_stack.hub_rules import CHECK_USER
 from course_stack.kubernetes.api import Cluster, ClusterError, connect
 from course_stack.kubernetes.homes import ClaimPlace, HomeClaims
 from course_stack.kubernetes.jobs import Job, JobFailed, Jobs
+from course_stack.names import CourseNames
 from course_stack.object_store import ObjectStoreError
 from course_stack.target import Target
 from portal.archives.bundle import program
@@ -45,7 +46,7 @@ class ClusterHomes:
 
     def __init__(self, cluster: Cluster, target: Target, slug: str, folder: Path | None = None) -> None:
         assert target.cluster is not None
-        self._target, self._folder = target, folder
+        self._target, self._slug, self._folder = target, slug, folder
         self._claims = HomeClaims(cluster, slug)
         self._jobs = Jobs(cluster, target.cluster, slug)
 
@@ -71,14 +72,25 @@ class ClusterHomes:
             self._claims.remove(CHECK_USER)
 
     def archive(self, orders: Sequence[Order], store: ArchiveStore, tick: Callable[[int], None]) -> Iterator[Outcome]:
-        try:
-            key = credentials(CREDENTIALS, self._folder, of=self._target.name)
-        except CredentialsError as error:
-            raise ObjectStoreError(str(error)) from None
-        with _failing():
+        with self._key(orders, store) as key, _failing():
             places = self._claims.places([order.home for order in orders])
             for place, group in _together(orders, places):
                 yield from self._copy(place, group, store, key, tick)
+
+    @contextmanager
+    def _key(self, orders: Sequence[Order], store: ArchiveStore) -> Iterator[Mapping[str, str]]:
+        """A key for the Jobs that opens the course's own archives, while they run: the hub may read Secrets of its
+        namespace, and archives of other courses are none of its business."""
+        (course,) = {order.key.partition("/")[0] for order in orders}
+        admin = object_store.connect(self._target, self._folder)
+        user = CourseNames(self._slug).archive_user
+        key = admin.ensure_writer(user, store.bucket, f"{course}/")
+        try:
+            yield {"access_key_id": key.key_id, "secret_access_key": key.secret}
+        finally:
+            # what cannot be deleted now is by the next try, or with the course
+            with suppress(ObjectStoreError):
+                admin.delete_user(user)
 
     def _copy(
         self,

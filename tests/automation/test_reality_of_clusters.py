@@ -34,7 +34,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     fake = FakeCluster()
     monkeypatch.setattr(api, "connect", lambda target, _folder=None: fake.connect(target, tmp_path))
     provider = Names(client={"jhaas-one"}, group={"jhaas-one", "jhaas-one-leads", "jhaas-lost", "jhaas-platform"})
-    store = Names(bucket={"jhaas-one", "jhaas-kept"}, user={"jhaas-one"})
+    store = Names(bucket={"jhaas-one", "jhaas-kept"}, user={"jhaas-one", "jhaas-one--archives"})
     monkeypatch.setattr(reality.identity, "connect", lambda *_: provider)
     monkeypatch.setattr(reality.object_store, "connect", lambda *_: store)
     names = ClusterNames("one")
@@ -67,6 +67,8 @@ def test_after_a_removal_every_part_is_asked(fake: FakeCluster, tmp_path: Path) 
         "group jhaas-one",
         "group jhaas-one-leads",
         "object store user jhaas-one",
+        # of an archive Job that was killed
+        "object store user jhaas-one--archives",
     ]
     assert look.traces("lost") == ["group jhaas-lost"]
     assert look.traces("never-was") == []

@@ -101,6 +101,33 @@ def test_a_key_opens_its_own_bucket_and_no_other(store: S3Store, machine: Machin
 
 
 @pytest.mark.machine
+def test_a_writers_key_opens_what_begins_with_its_prefix_and_nothing_else(
+    store: S3Store, machine: Machine, name: str
+) -> None:
+    store.ensure_bucket(name)
+    store._s3.put_object(Bucket=name, Key="other/archive", Body=b"of others")
+    client = s3_of(machine.target.object_store, store.ensure_writer(f"{name}--archives", name, "own/"))
+    try:
+        upload = client.create_multipart_upload(Bucket=name, Key="own/1/large")["UploadId"]
+        part = client.upload_part(Bucket=name, Key="own/1/large", UploadId=upload, PartNumber=1, Body=b"x" * 5_000_000)
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        client.complete_multipart_upload(Bucket=name, Key="own/1/large", UploadId=upload, MultipartUpload=parts)
+        assert len(client.get_object(Bucket=name, Key="own/1/large")["Body"].read()) == 5_000_000
+        unfinished = client.create_multipart_upload(Bucket=name, Key="own/2")["UploadId"]
+        client.abort_multipart_upload(Bucket=name, Key="own/2", UploadId=unfinished)
+        client.delete_object(Bucket=name, Key="own/1/large")
+
+        for call in (client.get_object, client.delete_object):
+            assert refusal(call, Bucket=name, Key="other/archive") == "AccessDenied"
+        assert refusal(client.put_object, Bucket=name, Key="other/archive", Body=b"") == "AccessDenied"
+        assert refusal(client.copy_object, Bucket=name, Key="own/x", CopySource=f"{name}/other/archive")
+        assert refusal(client.list_objects_v2, Bucket=name) == "AccessDenied"
+        assert [one["Key"] for one in store._s3.list_objects_v2(Bucket=name)["Contents"]] == ["other/archive"]
+    finally:
+        store.delete_user(f"{name}--archives")
+
+
+@pytest.mark.machine
 def test_a_key_cannot_open_its_bucket_to_the_world_or_make_keys(store: S3Store, machine: Machine, name: str) -> None:
     store.ensure_bucket(name)
     key = store.ensure_key(name, (name,))

@@ -9,20 +9,21 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from automation.failures import Cancelled
+from course_stack import object_store
 from course_stack.hub_rules import CHECK_USER
 from course_stack.kubernetes import jobs
 from course_stack.kubernetes.api import Cluster, ClusterError
 from course_stack.kubernetes.homes import ISSUER, SUBJECT
 from course_stack.kubernetes.jobs import Job, JobFailed, Jobs, manifests
 from course_stack.kubernetes.names import JOB_LABEL
-from course_stack.object_store import ObjectStoreError
-from course_stack.target import CREDENTIALS_ENV
+from course_stack.object_store import AccessKey, ObjectStoreError
 from portal.archives.bundle import MODULES, program
 from portal.archives.cluster import ClusterHomes
 from portal.archives.copy import Order
@@ -53,11 +54,33 @@ def cluster(fake: FakeCluster, tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
+@dataclass
+class Keys:
+    """An object store that makes keys, and remembers for what."""
+
+    writers: dict[str, str] = field(default_factory=dict)
+    """User that there is → what its key opens."""
+    made: list[str] = field(default_factory=list)
+
+    def ensure_writer(self, user: str, bucket: str, prefix: str) -> AccessKey:
+        self.writers[user] = f"{bucket}/{prefix}"
+        self.made.append(self.writers[user])
+        return AccessKey(user, "its-id", "its-secret")
+
+    def delete_user(self, user: str) -> None:
+        del self.writers[user]
+
+
 @pytest.fixture
-def homes(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClusterHomes:
-    monkeypatch.setenv(CREDENTIALS_ENV, str(tmp_path))
+def keys(monkeypatch: pytest.MonkeyPatch) -> Keys:
+    keys = Keys()
+    monkeypatch.setattr(object_store, "connect", lambda *_: keys)
+    return keys
+
+
+@pytest.fixture
+def homes(cluster: Cluster, keys: Keys, monkeypatch: pytest.MonkeyPatch) -> ClusterHomes:
     monkeypatch.setattr(jobs, "_POLL", 0)
-    (tmp_path / "archives.json").write_text(json.dumps({"access_key_id": "id", "secret_access_key": "very secret"}))
     return ClusterHomes(cluster, cluster_target(), SLUG)
 
 
@@ -204,6 +227,24 @@ def test_homes_are_copied_by_one_job_and_everything_of_it_is_gone(
     assert {name: type(outcome) for name, outcome in outcomes.items()} == dict.fromkeys(names, ArchiveFacts)
     assert len(pods.jobs) == 1
     assert [one["kind"] for one in fake.objects.values() if one["kind"] != "PersistentVolumeClaim"] == []
+
+
+def test_a_job_has_a_key_that_opens_its_own_course_s_archives_until_it_ends(
+    fake: FakeCluster, homes: ClusterHomes, store: ArchiveStore, keys: Keys
+) -> None:
+    seen: list[tuple[Any, dict[str, str]]] = []
+
+    class Looking(Pods):
+        def _made(self, made: dict[str, Any]) -> None:
+            super()._made(made)
+            if made["kind"] == "Secret":
+                seen.append((json.loads(made["stringData"]["archives.json"]), dict(keys.writers)))
+
+    Looking(fake, ([line(_home(fake, "anna"), FACTS)], "Succeeded", {}))
+    assert len(dict(homes.archive(_orders("home-anna"), store, lambda _: None))) == 1
+    key = {"access_key_id": "its-id", "secret_access_key": "its-secret"}
+    assert seen == [(key, {"jhaas-the-course--archives": "archives/course/"})]
+    assert keys.writers == {}
 
 
 def test_homes_of_different_places_have_jobs_of_their_own(
