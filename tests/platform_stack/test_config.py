@@ -178,6 +178,16 @@ def test_a_chart_in_a_mirror_keeps_its_pin_and_leaves_its_repository() -> None:
     assert (charts.longhorn.chart, charts.longhorn.version) == ("longhorn", "1.12.1")
 
 
+def test_h17_the_ways_to_a_sites_own_services_are_encrypted_unless_it_says_otherwise() -> None:
+    from config import ExternalDatabase
+    from stack_file import parsed
+
+    assert parsed(LEAST).mail.tls == "starttls"
+    assert ExternalDatabase.model_fields["tls"].default == "verify-full"
+    store = {"kind": "external", "endpoint": "s3.example.org"}
+    assert "for example https://s3.example.org" in mistakes(object_storage=store)
+
+
 def test_every_key_says_what_it_means() -> None:
     from config import PlatformConfig
 
