@@ -35,6 +35,7 @@ KNOWN_SETTINGS: dict[str, str] = {
     "JHAAS_STATE_REGION": "region of the state bucket",
     "JHAAS_STATE_PATH_STYLE": "yes: the bucket is part of the path, not of the host name",
     "JHAAS_STATE_ACCESS_KEY_ID": "access key of the state bucket",
+    "JHAAS_STATE_ACCESS_KEY_ID_FILE": "file that holds it",
     "JHAAS_STATE_SECRET_ACCESS_KEY": "its secret",
     "JHAAS_STATE_SECRET_ACCESS_KEY_FILE": "file that holds its secret",
     "JHAAS_STATE_PASSPHRASE": "passphrase that encrypts the stacks' secrets",

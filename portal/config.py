@@ -20,6 +20,8 @@ from automation.settings import SettingsError, check_environment, declare
 
 PREFIX = "JHAAS_"
 _FILE = "_FILE"
+_EMPTY_SAYS_SO = ("teachers_group", "smtp_host")
+"""Settings whose variable may be empty on purpose; any other that is empty counts as not set."""
 
 
 def _zone(name: str) -> str:
@@ -108,7 +110,7 @@ class PortalSettings(BaseSettings):
     retry_seconds: float = Field(default=30, gt=0, description="Pause before the second try; it triples with each.")
     tick_seconds: float = Field(default=1, gt=0, le=60, description="Seconds between two looks of the scheduler.")
 
-    smtp_host: str = Field(default="127.0.0.1", description="Mail server.")
+    smtp_host: str = Field(default="127.0.0.1", description="Mail server; empty: no mail leaves.")
     smtp_port: int = Field(default=1025, ge=1, le=65535, description="Its port.")
     smtp_user: str = Field(default="", description="Name to sign in with, if it wants one.")
     smtp_password: SecretStr = Field(default=SecretStr(""), description="Password to that name.")
@@ -133,6 +135,9 @@ class PortalSettings(BaseSettings):
     demo: bool = Field(default=False, description="Shows a demo's signs and the button that moves its clock.")
     archive_bucket: str = Field(default="jhaas-archives", description="Bucket of the archives of homes.")
     data_folder: Path | None = Field(default=None, description="Data folder of this machine (local target).")
+    pulse_file: Path | None = Field(
+        default=None, description="File that worker and scheduler touch every few seconds while they go on."
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -187,6 +192,7 @@ def load(defaults: Mapping[str, Any] | None = None) -> PortalSettings:
         for field, value in (defaults or {}).items()
         if not os.environ.get(variable(field)) and not os.environ.get(variable(field) + _FILE)
     }
+    given |= {field: "" for field in _EMPTY_SAYS_SO if os.environ.get(variable(field)) == ""}
     try:
         return PortalSettings(**given)
     except ValidationError as error:

@@ -67,11 +67,15 @@ def settings_in_force() -> PortalSettings:
 
 def has_portal() -> bool:
     """Whether a portal owns the courses: the environment names its database, or this machine has one."""
-    return bool(os.environ.get("DATABASE_URL")) or _is_ours(Layout.of_environment())
+    return _names_a_database() or _is_ours(Layout.of_environment())
 
 
 def _is_ours(layout: Layout) -> bool:
-    return (layout.credentials / CREDENTIALS).exists() and not os.environ.get("DATABASE_URL")
+    return (layout.credentials / CREDENTIALS).exists() and not _names_a_database()
+
+
+def _names_a_database() -> bool:
+    return bool(os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE"))
 
 
 def public_url(layout: Layout) -> str:

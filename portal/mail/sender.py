@@ -72,11 +72,14 @@ def send_due(
     """Send up to `most` mails that are due, over one connection; how many went out.
 
     A mail that the server refuses is tried again with growing pauses, or given up where it says that this is final
-    (5xx) or after `MAX_TRIES`. A server that cannot be reached delays everything and is no try.
+    (5xx) or after `MAX_TRIES`. A server that cannot be reached delays everything and is no try. Without a server of the
+    settings all is given up at once: people are told on pages.
     """
     with sessions() as session:
         if session.scalar(_due(clock.now()).limit(1)) is None:
             return 0
+    if not settings.smtp_host:
+        return _give_up_all(sessions, clock)
     sent = 0
     try:
         with connect(settings) as channel:
@@ -173,6 +176,19 @@ def _failed(mail: Mail, clock: SiteClock, failure: str, *, final: bool) -> None:
     else:
         mail.not_before = clock.now() + pause_after(mail.tries)
     _log.warning("mail failed", mail=str(mail.id), mail_event=mail.event, tries=mail.tries, failure=mail.failure)
+
+
+def _give_up_all(sessions: Sessions, clock: SiteClock) -> int:
+    """The site sends no mail: nothing waits for the day on which it does, and is late then."""
+    with transaction(sessions) as session:
+        due = _due(clock.now()).with_for_update(skip_locked=True).subquery()
+        session.execute(
+            update(Mail)
+            .where(Mail.id.in_(select(due.c.id)))
+            .values(given_up_at=clock.now(), failure="This site sends no mail: no mail server is set.")
+            .execution_options(synchronize_session=False)
+        )
+    return 0
 
 
 def _delay_all(sessions: Sessions, clock: SiteClock, reason: str) -> None:

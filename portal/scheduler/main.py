@@ -14,6 +14,7 @@ from portal.clock import SiteClock
 from portal.config import PortalSettings
 from portal.demo import site_clock
 from portal.operations.facts import Settled
+from portal.pulse import beat
 from portal.scheduler.leadership import Hands, LeadershipLost, leadership
 from portal.scheduler.tick import tick
 
@@ -38,6 +39,7 @@ def run(settings: PortalSettings, stop: threading.Event, *, settled: Settled = r
     clock = site_clock(settings, db.sessions(engine))
     pause = settings.tick_seconds
     while not stop.is_set():
+        beat(settings.pulse_file)
         try:
             with leadership(engine) as hands:
                 pause = settings.tick_seconds
@@ -59,6 +61,7 @@ def run(settings: PortalSettings, stop: threading.Event, *, settled: Settled = r
 
 def _act(hands: Hands, clock: SiteClock, settings: PortalSettings, settled: Settled, stop: threading.Event) -> None:
     while not stop.is_set():
+        beat(settings.pulse_file)
         report = tick(hands, clock, settings, settled)
         if report.looked_at or report.lost or report.handed_out or report.delivered_again:
             log.info(

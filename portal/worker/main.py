@@ -19,6 +19,7 @@ from portal.config import PortalSettings
 from portal.demo import site_clock
 from portal.models import Attempt
 from portal.operations.kinds import Kind
+from portal.pulse import beat
 from portal.worker.duties import Duties, Duty, duties
 from portal.worker.kinds import Work, works
 from portal.worker.queue import QUEUE, RUNNER, queue_app
@@ -79,7 +80,16 @@ def run(
     side = Duties(duties(sessions, clock, settings) if beside is None else beside)
     side.start()
     log.info("worker %s begins", runner.name)
-    asyncio.run(_listen(url, runner, places, stop, lambda: _is_deaf(sessions, runner, places)))
+    asyncio.run(
+        _listen(
+            url,
+            runner,
+            places,
+            stop,
+            lambda: _is_deaf(sessions, runner, places),
+            lambda: beat(settings.pulse_file),
+        )
+    )
     ended = runner.leave(patience, grace)
     side.stop()
     engine.dispose()
@@ -87,15 +97,23 @@ def run(
     return ended
 
 
-async def _listen(url: str, runner: Runner, places: int, stop: threading.Event, is_deaf: Callable[[], bool]) -> None:
+async def _listen(
+    url: str,
+    runner: Runner,
+    places: int,
+    stop: threading.Event,
+    is_deaf: Callable[[], bool],
+    beat_once: Callable[[], object],
+) -> None:
     """Take jobs from the queue until `stop`, over as many connections to the database as that takes.
 
     Operations that run are not touched by a queue that is away: they have threads and connections of their own.
     """
     pause = POLL
     while not stop.is_set():
+        beat_once()
         listening = asyncio.create_task(_take_jobs(url, runner, places))
-        watching = asyncio.create_task(_until_stopped_or_deaf(stop, is_deaf))
+        watching = asyncio.create_task(_until_stopped_or_deaf(stop, is_deaf, beat_once))
         await asyncio.wait({listening, watching}, return_when=asyncio.FIRST_COMPLETED)
         failure = listening.exception() if listening.done() and not listening.cancelled() else None
         for task in (listening, watching):
@@ -128,11 +146,15 @@ async def _take_jobs(url: str, runner: Runner, places: int) -> None:
         )
 
 
-async def _until_stopped_or_deaf(stop: threading.Event, is_deaf: Callable[[], bool]) -> None:
+async def _until_stopped_or_deaf(
+    stop: threading.Event, is_deaf: Callable[[], bool], beat_once: Callable[[], object]
+) -> None:
     looks = 0
     while not stop.is_set():
         await asyncio.sleep(0.2)
         looks += 1
+        if looks % 25 == 0:
+            beat_once()
         if looks % 25 == 0 and await asyncio.to_thread(is_deaf):
             log.warning("attempts wait although this worker is idle: it connects to the queue anew")
             return

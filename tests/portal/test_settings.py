@@ -96,6 +96,28 @@ def test_a_secret_may_stand_in_a_file(whole: pytest.MonkeyPatch, tmp_path: Path)
         load()
 
 
+def test_the_databases_address_may_stand_in_a_file_and_is_a_portals(whole: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from portal.local import has_portal
+
+    file = tmp_path / "database-url"
+    file.write_text("postgresql://user:password@db/portal\n")
+    whole.delenv("DATABASE_URL")
+    whole.setenv("DATABASE_URL_FILE", str(file))
+    assert load().database_url.get_secret_value() == "postgresql://user:password@db/portal"
+    assert has_portal()
+
+
+def test_an_empty_group_of_teachers_lets_everybody_ask_and_an_empty_mail_server_sends_nothing(
+    whole: pytest.MonkeyPatch,
+) -> None:
+    for name in ("JHAAS_TEACHERS_GROUP", "JHAAS_SMTP_HOST", "JHAAS_GOVERNANCE_GROUP"):
+        whole.setenv(name, "")
+    settings = load()
+    assert (settings.teachers_group, settings.smtp_host) == ("", "")
+    # nobody means to have no governance: what is empty there says nothing
+    assert settings.governance_group == "jhaas-governance"
+
+
 def test_the_environment_goes_before_what_a_machine_knows(whole: pytest.MonkeyPatch) -> None:
     whole.setenv("JHAAS_GRACE_DAYS", "5")
     settings = load({"grace_days": 9, "retention_days": 9, "oidc_client_id": "of-the-machine"})

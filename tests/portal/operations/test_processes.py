@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -67,6 +69,17 @@ def _thread(loop: Callable[[threading.Event], object]) -> Iterator[threading.Eve
 @pytest.fixture
 def quick(settings: PortalSettings) -> PortalSettings:
     return settings.model_copy(update={"tick_seconds": 0.1, "retry_seconds": 0.2})
+
+
+@pytest.mark.parametrize("name", ["scheduler", "worker"])
+def test_a_process_that_nobody_can_call_shows_that_it_goes_on(name: str, quick: PortalSettings, tmp_path: Path) -> None:
+    """Whoever watches over it sees one that hangs by the age of its file."""
+    pulse = tmp_path / "pulse"
+    shown = quick.model_copy(update={"pulse_file": pulse})
+    with scheduler(shown) if name == "scheduler" else worker(shown, {}):
+        wait_for(pulse.exists, "the process begins")
+        os.utime(pulse, (0, 0))
+        wait_for(lambda: pulse.stat().st_mtime > 0, "it goes on")
 
 
 def course_for_today(sessions: Sessions) -> uuid.UUID:

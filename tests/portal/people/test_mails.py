@@ -361,6 +361,19 @@ def test_a_mail_server_that_is_down_is_no_mails_fault(office: Office) -> None:
     assert office.only().failure == ""
 
 
+def test_a_site_without_a_mail_server_sends_nothing_later_either(office: Office) -> None:
+    silent = office.settings.model_copy(update={"smtp_host": ""})
+    office.tell()
+    assert send_due(office.sessions, office.clock, silent, connect=office.box) == 0
+    assert office.box.connections == 0
+    row = office.only()
+    assert row.given_up_at
+    assert "no mail server" in row.failure
+    # on the day on which there is one, old news stay where they are
+    assert office.send() == 0
+    assert office.box.kept == []
+
+
 def test_a_mail_at_which_the_server_hangs_up_does_not_hold_the_others_for_ever(office: Office) -> None:
     with transaction(office.sessions) as session:
         good = make_user(session, office.clock, "zoe")
