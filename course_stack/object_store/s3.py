@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from functools import cached_property
 from ipaddress import ip_address
@@ -107,22 +107,22 @@ class S3Store:
 
     def key_works(self, key: AccessKey, bucket: str) -> bool:
         """Whether the key may list the bucket now."""
-        return self._may(key, lambda s3: s3.list_objects_v2(Bucket=bucket, MaxKeys=1))
+        return self._may(key, lambda s3: s3.list_objects_v2(Bucket=bucket, MaxKeys=1), _REFUSED | _ABSENT)
 
     def _writes(self, key: AccessKey, bucket: str, prefix: str) -> bool:
         trial = f"{prefix}.trial-of-the-key"
         made = self._may(key, lambda s3: s3.put_object(Bucket=bucket, Key=trial, Body=b""))
         return made and self._may(key, lambda s3: s3.delete_object(Bucket=bucket, Key=trial))
 
-    def _may(self, key: AccessKey, call: Callable[[Any], object]) -> bool:
-        """Whether the store lets the key make this call now."""
+    def _may(self, key: AccessKey, call: Callable[[Any], object], refusals: Set[str] = _REFUSED) -> bool:
+        """Whether the store lets the key make this call now; answers with one of these codes are a no."""
         from botocore.exceptions import ClientError
 
         with self._doing(f"try the key of {key.user}"):
             try:
                 call(self._client("s3", key.key_id, key.secret))
             except ClientError as error:
-                if _code(error) in _REFUSED | _ABSENT:
+                if _code(error) in refusals:
                     return False
                 raise
         return True

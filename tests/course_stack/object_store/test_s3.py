@@ -128,6 +128,15 @@ def test_a_writers_key_opens_what_begins_with_its_prefix_and_nothing_else(
 
 
 @pytest.mark.machine
+def test_a_writer_of_a_bucket_that_is_not_there_is_told_at_once(store: S3Store, name: str) -> None:
+    try:
+        with pytest.raises(ObjectStoreError, match="did not try the key of .*NoSuchBucket"):
+            store.ensure_writer(f"{name}--archives", f"{name}-nowhere", "own/")
+    finally:
+        store.delete_user(f"{name}--archives")
+
+
+@pytest.mark.machine
 def test_a_key_cannot_open_its_bucket_to_the_world_or_make_keys(store: S3Store, machine: Machine, name: str) -> None:
     store.ensure_bucket(name)
     key = store.ensure_key(name, (name,))
