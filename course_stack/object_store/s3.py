@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import cached_property
 from ipaddress import ip_address
@@ -114,7 +115,7 @@ class S3Store:
         made = self._may(key, lambda s3: s3.put_object(Bucket=bucket, Key=trial, Body=b""))
         return made and self._may(key, lambda s3: s3.delete_object(Bucket=bucket, Key=trial))
 
-    def _may(self, key: AccessKey, call: Callable[[Any], object], refusals: Set[str] = _REFUSED) -> bool:
+    def _may(self, key: AccessKey, call: Callable[[Any], object], refusals: AbstractSet[str] = _REFUSED) -> bool:
         """Whether the store lets the key make this call now; answers with one of these codes are a no."""
         from botocore.exceptions import ClientError
 

@@ -130,7 +130,7 @@ def test_a_writers_key_opens_what_begins_with_its_prefix_and_nothing_else(
 @pytest.mark.machine
 def test_a_writer_of_a_bucket_that_is_not_there_is_told_at_once(store: S3Store, name: str) -> None:
     try:
-        with pytest.raises(ObjectStoreError, match="did not try the key of .*NoSuchBucket"):
+        with pytest.raises(ObjectStoreError, match=r"did not try the key of .*NoSuchBucket"):
             store.ensure_writer(f"{name}--archives", f"{name}-nowhere", "own/")
     finally:
         store.delete_user(f"{name}--archives")
