@@ -104,3 +104,12 @@ def test_a_file_without_anything_says_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         of_file(path)
     assert [line.partition(" ")[0] for line in caught.value.problems] == [f"jhaas-platform:{name}" for name in LEAST]
+
+
+def test_dynamic_providers_find_the_environment_that_the_program_runs_in() -> None:
+    # Pulumi looks for it beside the program, and not where Pulumi.yaml is (pulumi/pulumi#7061)
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    environment = project["runtime"]["options"]["virtualenv"]
+    beside = ROOT / project["main"] / environment
+    assert beside.is_symlink()
+    assert beside.parent.joinpath(beside.readlink()).resolve() == (ROOT / environment).resolve()

@@ -1,0 +1,189 @@
+"""The platform's own parts by the Pulumi CLI on a real cluster: made, unchanged by a second run, switched off, gone.
+
+Charts are stand-ins (a folder each, with the values in a ConfigMap): what is tried is the way of configuration, order,
+waiting and removal, which no mock knows.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import kube
+from tests.cluster.test_by_hand import MISSING
+from tests.platform_stack.conftest import ROOT
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(bool(MISSING), reason=f"not on PATH: {', '.join(MISSING)}"),
+]
+
+PROGRAM = """
+import pulumi
+
+from certificates import certificates
+from dns_records import dns_records
+from ingress import ingress
+from kubernetes_objects import cluster_provider
+from shared_storage import shared_storage
+from stack_file import ConfigError, of_pulumi
+
+try:
+    config = of_pulumi()
+except ConfigError as error:
+    raise pulumi.RunError(str(error)) from None
+on = cluster_provider(config.cluster)
+edge = ingress(config, on)
+names = dns_records(config, on, edge)
+certificates(config, on, edge, names)
+shared_storage(config, on)
+pulumi.export("address", edge.address)
+"""
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "traefik"},
+    "spec": {"ports": [{"port": 80}], "selector": {"app": "none"}},
+}
+
+
+class Project:
+    """A copy of the program in a folder of its own, with a state of its own."""
+
+    def __init__(self, folder: Path, context: str, mark: str) -> None:
+        self.folder = folder
+        self._environ = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")} | {
+            "PULUMI_HOME": str(folder / "home"),
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(8),
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+        (folder / "state").mkdir()
+        shutil.copy(ROOT / "Pulumi.yaml", folder)
+        shutil.copytree(ROOT / "platform", folder / "platform", symlinks=True)
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+        (folder / "platform/__main__.py").write_text(PROGRAM)
+        self.sections: dict[str, Any] = {
+            "site": {"portal_host": f"{mark}.example", "hub_domain": f"{mark}-hubs.example", "contact": "a@b.example"},
+            "cluster": {"context": context, "release_timeout": 60},
+            "ingress": {"exposure": "node-port", "address": "192.0.2.7"},
+            "certificates": {"issuer": "existing", "cluster_issuer": "theirs", "namespace": f"{mark}-certificates"},
+            "dns": {"records": "unchecked"},
+            "shared_storage": {"kind": "nfs", "server": "nfs", "share": "/x", "storage_class": f"{mark}-shared"},
+            "portal": {"image": "registry.example.org/portal:1"},
+            "charts": {
+                name: {"chart": str(self._chart(chart))}
+                for name, chart in (
+                    ("traefik", "traefik"),
+                    ("cert_manager", "cert-manager"),
+                    ("csi_driver_nfs", "csi-driver-nfs"),
+                )
+            },
+        }
+
+    def _chart(self, name: str) -> Path:
+        folder = self.folder / "charts" / name
+        (folder / "templates").mkdir(parents=True)
+        (folder / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": name, "version": "1.0.0"}))
+        values = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "values"}}
+        (folder / "templates/values.yaml").write_text(
+            yaml.safe_dump(values) + "data:\n  values: {{ toJson .Values | quote }}\n"
+        )
+        if name == "traefik":
+            (folder / "templates/service.yaml").write_text(yaml.safe_dump(SERVICE))
+        return folder
+
+    def configure(self, **changes: dict[str, Any]) -> None:
+        """Write the stack's file with these sections over what was there."""
+        self.sections = {**self.sections, **changes}
+        path = self.folder / "Pulumi.trial.yaml"
+        content = yaml.safe_load(path.read_text())
+        content["config"] = {f"jhaas-platform:{name}": keys for name, keys in self.sections.items()}
+        path.write_text(yaml.safe_dump(content))
+
+    def pulumi(self, *arguments: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            ["pulumi", *arguments, "--non-interactive", "--color", "never"],
+            cwd=self.folder,
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture
+def project(cluster_target: dict[str, Any], tmp_path: Path) -> Iterator[Project]:
+    context = kube.kubectl("config", "current-context").strip()
+    made = Project(tmp_path, context, f"jhaas-{secrets.token_hex(3)}")
+    made.pulumi("stack", "init", "trial")
+    made.configure()
+    try:
+        yield made
+    finally:
+        made.pulumi("destroy", "--yes", "--skip-preview")
+
+
+UP = ("up", "--yes", "--skip-preview")
+
+
+def test_what_was_made_is_unchanged_by_a_second_run_and_goes_when_it_is_switched_off(project: Project) -> None:
+    project.pulumi("preview")
+    project.pulumi(*UP)
+    assert '"192.0.2.7"' in project.pulumi("stack", "output", "--json")
+    project.pulumi(*UP, "--expect-no-changes")
+    values = yaml.safe_load(
+        kube.kubectl("get", "configmap", "values", "-n", "traefik", "-o", "jsonpath={.data.values}")
+    )
+    assert values["service"]["spec"]["type"] == "NodePort"
+
+    project.configure(shared_storage={"kind": "none"})
+    project.pulumi(*UP)
+    assert kube.show("storageclass", "-l", "app.kubernetes.io/part-of=jhaas-platform") == []
+
+    project.pulumi("destroy", "--yes", "--skip-preview")
+    assert kube.show("namespaces", "-l", "app.kubernetes.io/part-of=jhaas-platform") == []
+
+
+def test_a_mistake_is_told_before_anything_is_touched(project: Project) -> None:
+    project.configure(ingress={"replica": 3})
+    told = project.pulumi(*UP, fails=True)
+    assert "jhaas-platform:ingress.replica: there is no such key (nearest: replicas)" in told
+    assert "Traceback" not in told
+    assert kube.show("namespaces", "-l", "app.kubernetes.io/part-of=jhaas-platform") == []
+
+
+def test_a_secret_is_taken_encrypted_and_refused_in_clear_text(project: Project) -> None:
+    path = "jhaas-platform:mail.{}".format
+    project.pulumi("config", "set", "--path", path("host"), "mail.example.org")
+    project.pulumi("config", "set", "--path", path("user"), "jhaas")
+    project.pulumi("config", "set", "--path", path("password"), "open-to-all")
+    told = project.pulumi("preview", fails=True)
+    assert "pulumi config set --secret --path 'jhaas-platform:mail.password'" in told
+    project.pulumi("config", "set", "--secret", "--path", path("password"), "open-to-all")
+    assert "open-to-all" not in project.pulumi("preview")
+
+
+def test_a_cluster_without_a_load_balancer_is_told_what_to_set(project: Project) -> None:
+    project.configure(ingress={})
+    told = project.pulumi(*UP, fails=True)
+    assert "Set jhaas-platform:ingress.exposure to node-port or host-port" in told
+
+
+def test_host_names_are_waited_for_with_the_records_that_are_needed(project: Project) -> None:
+    project.configure(dns={"wait_minutes": 1})
+    told = project.pulumi(*UP, fails=True)
+    assert f"{project.sections['site']['portal_host']}. A 192.0.2.7" in told
+    assert "Make the records and run `pulumi up` again" in told
