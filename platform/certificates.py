@@ -19,6 +19,8 @@ AUTHORITY = "jhaas-authority"
 ACCOUNT_KEY = "jhaas-acme-account"
 PROOF_SECRET = "jhaas-dns"  # noqa: S105 - a name
 """Secret with what the DNS provider and the authority's account ask for, in cert-manager's namespace."""
+SIGNED_WITHIN = "30m"
+"""Name servers take their time to tell each other of the record that proves a name."""
 SERVERS = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
     "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
@@ -61,7 +63,9 @@ class CertManager(Part):
         if config.has_wildcard:
             domain = config.site.hub_domain
             wildcard = certificate(WILDCARD_SECRET, edge.namespace, [f"*.{domain}"], name)
-            ready = (*ready, *apply([wildcard], self.inside([*ready, *edge.ready])))
+            patient = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=SIGNED_WITHIN))
+            inside = pulumi.ResourceOptions.merge(self.inside([*ready, *edge.ready]), patient)
+            ready = (*ready, *apply([wildcard], inside))
         self.issuer = Issuer(
             cluster_issuer=name,
             wildcard=config.has_wildcard,
