@@ -280,11 +280,31 @@ class PostgresBackups(Section):
     )
 
 
+class PostgresRestore(Section):
+    """From which backups a new generation of the bundled Postgres begins."""
+
+    generation: int = Field(ge=1, description="Generation whose backups are read; an earlier one.")
+    until: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$")] | None = Field(
+        default=None,
+        description="Moment to which everything is brought back, with its zone: `2026-11-22T10:30:00+01:00`. None: the "
+        "last that was backed up.",
+    )
+
+
 class BundledDatabase(Section):
     """Postgres by the CloudNativePG operator, in this cluster."""
 
     kind: Literal["bundled"] = Field(default="bundled", description="Run Postgres in this cluster.")
-    install_operator: bool = Field(default=True, description="Install the operator. No: the cluster has it.")
+    install_operator: bool = Field(
+        default=True, description="Install the operator and its Barman plugin. No: the cluster has them."
+    )
+    operator_namespace: Name = Field(default="cnpg-system", description="Namespace of both.")
+    generation: int = Field(
+        default=1, ge=1, le=999, description="Number of this life of the server; one more for each restore."
+    )
+    restore: PostgresRestore | None = Field(
+        default=None, description="Begin this generation from backups. None: it begins empty."
+    )
     instances: int = Field(default=1, ge=1, le=9, description="Servers: one, and replicas that take over.")
     storage_size: Size = Field(default="10Gi", description="Disk of each.")
     storage_class: Name | None = Field(default=None, description="Its storage class; none: the cluster section's.")
@@ -294,6 +314,19 @@ class BundledDatabase(Section):
         default="ghcr.io/cloudnative-pg/postgresql:18.4-system-trixie", description="Image of Postgres."
     )
     backups: PostgresBackups = Field(default=PostgresBackups(), description="Backups.")
+
+    @model_validator(mode="after")
+    def _restorable(self) -> Self:
+        if self.restore is None:
+            return self
+        if self.restore.generation >= self.generation:
+            raise ValueError(
+                f"generation must be greater than restore.generation ({self.restore.generation}): "
+                "a restore makes a new server beside the old one"
+            )
+        if not self.backups.enabled:
+            raise ValueError("backups.enabled is needed for restore: it says where the backups are")
+        return self
 
 
 class DatabaseLogin(Section):
@@ -338,6 +371,15 @@ class RdsDatabase(Section):
     client_cidrs: tuple[Cidr, ...] = Field(min_length=1, description="Addresses of the nodes that may connect.")
     vpc_id: str = Field(pattern=r"^vpc-", description="Network of the subnets.")
     deletion_protection: bool = Field(default=True, description="Refuse to be deleted, and leave a last snapshot.")
+    ca: str | None = Field(
+        default=None,
+        description="AWS's certificates (PEM, `global-bundle.pem`), by which clients know the server. None: the way is "
+        "encrypted, and nobody asks who is at its end.",
+    )
+    client_image: Image = Field(
+        default="ghcr.io/cloudnative-pg/postgresql:18.4-system-trixie",
+        description="Image with `psql`, by which a Job in the cluster makes roles and databases.",
+    )
 
 
 class Buckets(Section):
@@ -347,8 +389,30 @@ class Buckets(Section):
     archives_bucket: Bucket = Field(default="jhaas-archives", description="Bucket of the archives of homes.")
     backups_bucket: Bucket = Field(default="jhaas-backups", description="Bucket of the database's backups.")
 
+    @model_validator(mode="after")
+    def _three(self) -> Self:
+        if len({self.state_bucket, self.archives_bucket, self.backups_bucket}) < 3:
+            raise ValueError(
+                "state_bucket, archives_bucket and backups_bucket must differ: a key opens one of them and no other"
+            )
+        return self
 
-class BundledObjectStorage(Buckets):
+
+class KeptBuckets(Buckets):
+    """Buckets that we make, and for how long they keep what is gone."""
+
+    deleted_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days for which what was deleted or written over can be brought back: state and archives.",
+    )
+    history_days: int = Field(
+        default=180, ge=1, le=3650, description="Days for which each stack's history and backups of its state are kept."
+    )
+
+
+class BundledObjectStorage(KeptBuckets):
     """silo, which goes on where MinIO ended, in this cluster."""
 
     kind: Literal["bundled"] = Field(default="bundled", description="Run a store in this cluster.")
@@ -381,9 +445,12 @@ class ExternalObjectStorage(Buckets):
     courses: StoreKey | None = Field(
         default=None, description="May make a bucket and a key for each course; none: courses have no bucket."
     )
+    key_api: Literal["seaweedfs", "aws", "minio"] = Field(
+        default="seaweedfs", description="How keys of courses are made there: whose way of making keys it speaks."
+    )
 
 
-class AwsObjectStorage(Buckets):
+class AwsObjectStorage(KeptBuckets):
     """Buckets at AWS S3, in the `aws` section's account."""
 
     kind: Literal["aws"] = Field(description="Make buckets at AWS S3.")
@@ -527,7 +594,8 @@ class Aws(Section):
     oidc_provider_arn: str | None = Field(
         default=None,
         pattern=r"^arn:aws",
-        description="OIDC provider of an EKS cluster: pods then take roles in place of keys.",
+        description="OIDC provider of an EKS cluster: servers of the bundled Postgres then take a role in place of a "
+        "key of the bucket of backups.",
     )
     tags: dict[str, str] = Field(default={}, description="Tags of everything that is made.")
 

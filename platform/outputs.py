@@ -14,6 +14,9 @@ import pulumi
 
 Ready = tuple[pulumi.Resource, ...]
 
+PORTAL_NAMESPACE = "jhaas-portal"
+"""Where the portal's pods run: parts that are made before them let them in."""
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -114,6 +117,8 @@ class ObjectStore:
     """What stands behind it, in the words of a target's object store."""
     secrets_provider: pulumi.Output[str] | None = None
     """Key service that encrypts the stacks' secrets (awskms://…); None: a passphrase does."""
+    permissions_boundary: pulumi.Output[str] | None = None
+    """Policy beyond which no user of a course can go, where the store is AWS."""
     namespace: str | None = None
     """Where its pods run, if in this cluster."""
     ready: Ready = ()

@@ -7,6 +7,7 @@ stood in for: secrets by `[secret: NAME]`, so that what is recorded can be shown
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import runpy
@@ -29,6 +30,8 @@ from stack_file import PROJECT
 HERE = Path(__file__).parent
 SECRET_MARK = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
 """Key and value by which Pulumi's protocol marks a secret value."""
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nrehearsal\n-----END CERTIFICATE-----\n"
+"""Stands for that of an authority in the cluster."""
 ADDRESS = "192.0.2.1"
 """Stands for the load balancer's address (RFC 5737)."""
 Outputs = dict[str, Any]
@@ -178,10 +181,21 @@ def _service(_name: str, _inputs: Outputs) -> Outputs:
     return {"status": {"loadBalancer": {"ingress": [{"ip": ADDRESS}]}}}
 
 
+def _secret(_name: str, inputs: Outputs) -> Outputs:
+    # one that is looked up: what cert-manager would have put there
+    return {} if inputs.get("stringData") else {"data": {"ca.crt": base64.b64encode(CERTIFICATE.encode()).decode()}}
+
+
 STAND_INS: dict[str, Callable[[str, Outputs], Outputs]] = {
     "random:index/randomPassword:RandomPassword": lambda name, _: {"result": f"[secret: {name}]"},
     "kubernetes:helm.sh/v3:Release": _release,
     "kubernetes:core/v1:Service": _service,
+    "kubernetes:core/v1:Secret": _secret,
+    "aws:iam/accessKey:AccessKey": lambda name, _: {"secret": f"[secret: {name}]"},
+    "aws:iam/policy:Policy": lambda name, _: {"arn": f"arn:aws:iam::123456789012:policy/{name}"},
+    "aws:iam/role:Role": lambda name, _: {"arn": f"arn:aws:iam::123456789012:role/{name}"},
+    "aws:kms/key:Key": lambda name, _: {"keyId": name, "arn": f"arn:aws:kms:eu-central-1:123456789012:key/{name}"},
+    "aws:rds/instance:Instance": lambda name, _: {"address": f"{name}.rds.example.org"},
 }
 """Resource type → what it says of itself beside its inputs; a part whose providers say more adds to it."""
 
