@@ -71,9 +71,10 @@ def test_the_records_in_the_guide_are_written_so() -> None:
 
 def test_every_key_in_the_guide_is_there() -> None:
     from config import PlatformConfig
+    from portal.config import PortalSettings
     from tests.platform_stack.test_jhaas_variables import paths
 
-    known = set(paths(PlatformConfig))
+    known = set(paths(PlatformConfig)) | {f"portal.settings.{name}" for name in PortalSettings.model_fields}
     for key in re.findall(r"`([a-z_]+\.[a-z_.]+)(?:: \w+)?`", GUIDE):
         if key.partition(".")[0] in PlatformConfig.model_fields:
             assert key in known, key
