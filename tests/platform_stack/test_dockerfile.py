@@ -1,0 +1,213 @@
+"""The image: pinned, without secrets, without root, and with what its processes import."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import hashlib
+import io
+import re
+import subprocess
+import tarfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from tests.platform_stack.conftest import ROOT
+from tools.fetch_archive import Refused, fetch
+
+TEXT = (ROOT / "Dockerfile").read_text()
+
+
+def instructions() -> list[tuple[str, str]]:
+    """(word, rest) of every instruction, continued lines joined, comments left out."""
+    lines = [line for line in TEXT.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n", " ", "\n".join(lines))
+    found = [line.strip().split(None, 1) for line in joined.splitlines() if line.strip()]
+    return [(word.upper(), rest) for word, rest in found]
+
+
+def arguments() -> dict[str, str]:
+    return {
+        name: value.strip('"')
+        for word, rest in instructions()
+        if word == "ARG"
+        for name, _, value in [rest.partition("=")]
+    }
+
+
+def last_stage() -> list[tuple[str, str]]:
+    every = instructions()
+    begin = max(index for index, (word, _) in enumerate(every) if word == "FROM")
+    return every[begin:]
+
+
+def required() -> dict[str, str]:
+    """Name → version of requirements.txt."""
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line]
+    return {re.split(r"[\[=]", line)[0]: line.rpartition("==")[2] for line in lines}
+
+
+def test_h4_every_stage_stands_on_a_base_that_cannot_change() -> None:
+    bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
+    assert set(bases) == {"${PYTHON_IMAGE}"}
+    assert re.fullmatch(
+        r"docker\.io/library/python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", arguments()["PYTHON_IMAGE"]
+    )
+
+
+def test_pulumi_is_of_the_versions_that_python_speaks_with() -> None:
+    given, wanted = arguments(), required()
+    assert given["PULUMI_VERSION"] == wanted["pulumi"]
+    assert given["PULUMI_KUBERNETES_VERSION"] == wanted["pulumi-kubernetes"]
+    assert given["PULUMI_RANDOM_VERSION"] == wanted["pulumi-random"]
+
+
+def test_pulumi_is_new_enough_and_has_the_plugin_of_dynamic_resources() -> None:
+    from automation.engine import _DYNAMIC_PLUGIN, OLDEST_CLI
+
+    assert tuple(map(int, arguments()["PULUMI_VERSION"].split("."))) >= OLDEST_CLI
+    assert f" {_DYNAMIC_PLUGIN} " in TEXT
+
+
+def test_h20_the_last_user_is_a_number_and_not_root() -> None:
+    (user,) = [rest for word, rest in last_stage() if word == "USER"]
+    from portal_objects import USER
+
+    assert user == f"{USER}:{USER}"
+    assert USER > 0
+    # nothing runs as root after it, and nothing is given to it
+    words = [word for word, _ in last_stage()]
+    assert "RUN" not in words
+    assert not [rest for word, rest in last_stage() if word == "COPY" and "--chown" in rest]
+
+
+def test_nothing_comes_from_the_net_unchecked() -> None:
+    assert not [rest for word, rest in instructions() if word == "ADD"]
+    runs = [rest for word, rest in instructions() if word == "RUN"]
+    assert not [run for run in runs if re.search(r"\b(curl|wget|apt-get|apk|git)\b", run)]
+    addresses = re.findall(r"\$\{GITHUB\}\S+", " ".join(runs))
+    sums = re.findall(r'"\$\{(\w+_SHA256)\}"', " ".join(runs))
+    assert len(addresses) == len(sums) == 3
+    # an empty checksum is refused below: nobody builds by accident with an archive that nobody looked at
+    assert {arguments()[name] for name in sums} == {""}
+    installs = [run for run in runs if "pip install" in run]
+    assert installs
+    assert "PIP_CONSTRAINT=/build/constraints.txt" in TEXT
+
+
+def test_no_tag_moves_and_no_secret_is_baked_in() -> None:
+    assert "latest" not in TEXT
+    names = [*arguments(), *re.findall(r"([A-Z_]+)=", " ".join(rest for word, rest in instructions() if word == "ENV"))]
+    assert not [name for name in names if re.search(r"PASSWORD|TOKEN|SECRET|CREDENTIAL|(?<!SHA256_)KEY$", name)]
+
+
+def test_the_entry_point_is_the_command_whose_words_pods_give() -> None:
+    assert ("ENTRYPOINT", '["jhaas"]') in last_stage()
+    from typer.main import get_command
+
+    from portal.cli.portal import app
+
+    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert {"web", "worker", "scheduler", "migrate", "targets"} <= known
+
+
+def test_what_is_copied_is_let_into_the_build_and_nothing_else_is() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    let_in = {rule[1:] for rule in rules if rule.startswith("!")}
+    copied = {
+        source
+        for word, rest in instructions()
+        if word == "COPY" and "--from" not in rest
+        for source in rest.split()[:-1]
+    }
+    assert copied <= let_in
+    assert let_in - copied == {"Dockerfile"}
+    for path in (".git", "Pulumi.try.yaml", "tests", ".venv", "platform"):
+        assert not any(fnmatch.fnmatch(path, rule) for rule in let_in)
+
+
+def test_what_is_left_out_no_process_of_a_cluster_imports() -> None:
+    """Hubs of one machine, and AWS's provider, have packages that take hundreds of megabytes."""
+    left_out = set(arguments()["LEFT_OUT"].split())
+    assert left_out <= set(required())
+    of_one_machine = ("course_stack/local/", "course_stack/hub_files/", "course_stack/jupyter/", "automation/embedded/")
+    files = [
+        path
+        for package in ("course_stack", "automation", "portal")
+        for path in (ROOT / package).rglob("*.py")
+        if not path.relative_to(ROOT).as_posix().startswith(of_one_machine)
+    ]
+    modules = {name for path in files for name in imported(path)}
+    packages = packages_distributions()
+    needed = {one.lower().replace("_", "-") for name in modules for one in packages.get(name, ())}
+    assert {"flask", "pulumi", "boto3", "lightkube"} <= needed
+    assert needed.isdisjoint(left_out)
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of everything that a module imports, in its functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {one.name.partition(".")[0] for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_what_is_left_out_is_found_by_its_whole_name(tmp_path: Path) -> None:
+    """`jupyterhub` and `jupyterhub-traefik-proxy` are two packages, and `canaille[…]` is one."""
+    (pattern,) = re.findall(r'grep -vE "(\S+ .*?)" /build', TEXT)
+    script = f'grep -vE "{pattern}" {ROOT / "requirements.txt"}'
+    kept = subprocess.run(
+        ["sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"LEFT_OUT": arguments()["LEFT_OUT"], "PATH": "/usr/bin:/bin"},
+    ).stdout
+    names = {re.split(r"[\[=]", line)[0] for line in kept.splitlines() if "==" in line}
+    assert names == set(required()) - set(arguments()["LEFT_OUT"].split())
+
+
+# --- archives
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> tuple[str, str]:
+    """Address and checksum of an archive with two programs."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as made:
+        for name in ("pulumi/pulumi", "pulumi/other", "../outside"):
+            content = f"#!/bin/sh\n# {name}\n".encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
+    path = tmp_path / "archive.tar.gz"
+    path.write_bytes(buffer.getvalue())
+    return path.as_uri(), hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def test_only_the_programs_that_are_named_get_out_of_an_archive(archive: tuple[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    fetch(*archive, folder, ["pulumi"])
+    assert [one.name for one in folder.iterdir()] == ["pulumi"]
+    assert (folder / "pulumi").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("sha256", "why"), [("", "give the SHA-256"), ("0" * 64, "its SHA-256 is"), (None, "there is no pulumi-gone in it")]
+)
+def test_an_archive_that_is_not_what_it_should_be_is_not_unpacked(
+    archive: tuple[str, str], tmp_path: Path, sha256: str | None, why: str
+) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    with pytest.raises(Refused, match=why):
+        fetch(archive[0], archive[1] if sha256 is None else sha256, folder, ["pulumi", "pulumi-gone"])
+    assert list(folder.iterdir()) == []

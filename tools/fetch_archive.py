@@ -1,0 +1,51 @@
+"""Fetches an archive, checks it against a checksum, and unpacks programs out of it. For the Dockerfile.
+
+Usage: fetch_archive.py URL SHA256 FOLDER PROGRAM…
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+import tarfile
+from pathlib import Path, PurePosixPath
+from urllib.request import urlopen
+
+
+class Refused(Exception):
+    """The archive is not what it should be; the message says why."""
+
+
+def fetch(url: str, sha256: str, folder: Path, programs: list[str]) -> None:
+    """Put the programs of the archive at `url` into the folder. Raises `Refused` before anything is unpacked."""
+    if len(sha256) != 64:
+        raise Refused(f"{url}: give the SHA-256 of this archive as its publisher tells it; docs/image.md says how.")
+    with urlopen(url, timeout=300) as answer:  # noqa: S310 - the caller's address
+        content = answer.read()
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256.lower():
+        raise Refused(f"{url}: its SHA-256 is {found}, and should be {sha256}. It is not unpacked.")
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        members = {PurePosixPath(one.name).name: one for one in archive if one.isfile()}
+        if missing := [name for name in programs if name not in members]:
+            raise Refused(f"{url}: there is no {', '.join(missing)} in it.")
+        for name in programs:
+            source = archive.extractfile(members[name])
+            assert source is not None
+            (folder / name).write_bytes(source.read())
+            (folder / name).chmod(0o755)
+
+
+def main(arguments: list[str]) -> int:
+    url, sha256, folder, *programs = arguments
+    try:
+        fetch(url, sha256, Path(folder), programs)
+    except (Refused, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
