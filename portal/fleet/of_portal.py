@@ -108,11 +108,12 @@ class FleetOfPortal:
 
 
 def _checked(session: Session, course: Course, update: Operation) -> Outcome | None:
-    """What the check after an update said; None while it is open. A course that closes meanwhile is not checked."""
+    """What the first check after an update said; None while it is open. A course that closes meanwhile is not checked."""
     check = session.scalar(
         select(Operation)
         .where(Operation.course_id == course.id, Operation.kind == Kind.CHECK, Operation.number > update.number)
-        .order_by(Operation.number.desc())
+        .where(Operation.status.in_(("succeeded", "failed")))
+        .order_by(Operation.number)
         .limit(1)
     )
     if check is not None and check.status == "succeeded":
