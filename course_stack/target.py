@@ -45,13 +45,16 @@ class IdentityTarget(_Frozen):
 class ObjectStoreTarget(_Frozen):
     """The S3 store that holds the buckets of courses."""
 
-    kind: Literal["seaweedfs", "aws"] = Field(
-        description="How keys are made: by AWS's identity API, or as SeaweedFS does."
+    kind: Literal["seaweedfs", "aws", "minio"] = Field(
+        description="How keys are made: by AWS's identity API, as SeaweedFS does, or as MinIO and its heirs do."
     )
     endpoint: Url | None = Field(default=None, description="Address of the S3 API; none for AWS itself.")
     region: str = Field(default="us-east-1", description="Region of the buckets.")
     path_style: bool = Field(default=True, description="The bucket is part of the path, not of the host name.")
     keep_buckets: bool = Field(default=False, description="Leave a course's buckets in place when it is destroyed.")
+    permissions_boundary: str | None = Field(
+        default=None, description="AWS: ARN of the policy beyond which no user of a course can go."
+    )
 
 
 class Target(_Frozen):

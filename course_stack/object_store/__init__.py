@@ -57,10 +57,12 @@ def connect(target: Target, folder: Path | None = None) -> ObjectStore:
     """The target's object store, with the administrative credentials of `object-store.json` in `folder` (default: the
     folder that `JHAAS_CREDENTIALS_DIR` names)."""
     from course_stack.credentials import CredentialsError, credentials
+    from course_stack.object_store.minio import MinioStore
     from course_stack.object_store.s3 import S3Store
 
     try:
         given = credentials("object-store.json", folder, of=target.name)
     except CredentialsError as error:
         raise ObjectStoreError(str(error)) from None
-    return S3Store(target.object_store, given["access_key_id"], given["secret_access_key"])
+    kind = MinioStore if target.object_store.kind == "minio" else S3Store
+    return kind(target.object_store, given["access_key_id"], given["secret_access_key"])

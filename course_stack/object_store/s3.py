@@ -89,13 +89,7 @@ class S3Store:
         self, user: str, policy: list[dict[str, Any]], works: Callable[[AccessKey], bool], what: str
     ) -> AccessKey:
         document = json.dumps({"Version": "2012-10-17", "Statement": policy})
-        with self._doing(f"make user {user}", passing={"EntityAlreadyExists"}):
-            self._iam.create_user(UserName=user)
-        with self._doing(f"make a key for {user}"):
-            self._iam.put_user_policy(UserName=user, PolicyName=_POLICY, PolicyDocument=document)
-            self._delete_keys(user)
-            made = self._iam.create_access_key(UserName=user)["AccessKey"]
-        key = AccessKey(user=user, key_id=made["AccessKeyId"], secret=made["SecretAccessKey"])
+        key = self._make_key(user, document)
         deadline = time.monotonic() + _KEY_DEADLINE
         while not works(key):
             if time.monotonic() > deadline:
@@ -105,6 +99,18 @@ class S3Store:
                 )
             time.sleep(0.1)
         return key
+
+    def _make_key(self, user: str, document: str) -> AccessKey:
+        """The user's only key, with this policy and no other."""
+        boundary = self._target.permissions_boundary
+        bounded = {"PermissionsBoundary": boundary} if boundary else {}
+        with self._doing(f"make user {user}", passing={"EntityAlreadyExists"}):
+            self._iam.create_user(UserName=user, **bounded)
+        with self._doing(f"make a key for {user}"):
+            self._iam.put_user_policy(UserName=user, PolicyName=_POLICY, PolicyDocument=document)
+            self._delete_keys(user)
+            made = self._iam.create_access_key(UserName=user)["AccessKey"]
+        return AccessKey(user=user, key_id=made["AccessKeyId"], secret=made["SecretAccessKey"])
 
     def key_works(self, key: AccessKey, bucket: str) -> bool:
         """Whether the key may list the bucket now."""

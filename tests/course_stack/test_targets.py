@@ -92,7 +92,7 @@ def test_every_key_of_the_example_s_cluster_is_explained_where_it_stands() -> No
         ({"cluster": GONE}, "cluster is needed where kind is kubernetes, and only there"),
         (
             {"object_store.kind": "gcs"},
-            "kind (object_store.kind): “gcs” is not one of the choices: 'seaweedfs' or 'aws'",
+            "kind (object_store.kind): “gcs” is not one of the choices: 'seaweedfs', 'aws' or 'minio'",
         ),
         ({"capacity": GONE}, "capacity: is missing"),
         ({"capacity.cpu": 0}, "cpu (capacity.cpu): 0 is too little; at least 1"),
