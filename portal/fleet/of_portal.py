@@ -108,7 +108,7 @@ class FleetOfPortal:
 
 
 def _checked(session: Session, course: Course, update: Operation) -> Outcome | None:
-    """What the first check after an update said; None while it is open. A course that closes meanwhile is not checked."""
+    """What the first check after an update said; None while it is open. Who closes meanwhile is not checked."""
     check = session.scalar(
         select(Operation)
         .where(Operation.course_id == course.id, Operation.kind == Kind.CHECK, Operation.number > update.number)
