@@ -36,17 +36,24 @@ def cluster_provider(cluster: Cluster) -> pulumi.ResourceOptions:
     return pulumi.ResourceOptions(providers=[provider])
 
 
+def later(on: pulumi.ResourceOptions, ready: Iterable[pulumi.Resource]) -> pulumi.ResourceOptions:
+    """Options of parts of which everything is made once these are ready."""
+    return pulumi.ResourceOptions.merge(on, pulumi.ResourceOptions(depends_on=[*ready]))
+
+
 class Part(pulumi.ComponentResource):
     """A part of the platform: what its class is called, it is called in the state."""
 
     def __init__(self, name: str, on: pulumi.ResourceOptions) -> None:
         super().__init__(f"jhaas:platform:{type(self).__name__}", name, None, on)
+        self._ahead: list[Any] = [*on.depends_on] if isinstance(on.depends_on, list) else []
 
     def inside(self, after: Iterable[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
-        """Options of what belongs to this part, made once everything in `after` is ready.
+        """Options of what belongs to this part, made once everything in `after` is ready, and what the part's own
+        options name (`later`).
 
         What a component depends on does not hold for what it makes: each of its own objects must say so."""
-        return pulumi.ResourceOptions(parent=self, depends_on=[*after])
+        return pulumi.ResourceOptions(parent=self, depends_on=[*self._ahead, *after])
 
 
 class KubernetesObject(pulumi.CustomResource):

@@ -156,6 +156,15 @@ class SharedStorage:
 
 
 @dataclass(frozen=True)
+class Prometheus:
+    """What measures, if it is ours; it brings the kinds of monitors and alert rules."""
+
+    grafana_password: pulumi.Output[str] | None = None
+    """Of Grafana's `admin`."""
+    ready: Ready = ()
+
+
+@dataclass(frozen=True)
 class PortalSite:
     """The portal, running."""
 

@@ -63,7 +63,7 @@ class Rehearsal:
     """Everything that was recorded."""
 
     made: list[Made] = field(default_factory=list)
-    """In the order of registration: each after what it needs."""
+    """Each after what it needs, in the same order at every run (`in_order`)."""
     exports: dict[str, Any] = field(default_factory=dict)
     secret_exports: set[str] = field(default_factory=set)
     messages: list[str] = field(default_factory=list)
@@ -116,7 +116,29 @@ def rehearse(sections: Mapping[str, Any], program: Path = HERE / "__main__.py") 
     thread.join()
     if failure:
         raise failure[0]
+    record.made = in_order(record.made)
     return record
+
+
+def in_order(made: list[Made]) -> list[Made]:
+    """Each after what it needs; of what could be made at once, that of the program's earlier parts first, and then by
+    name. Pulumi registers such things side by side, in another order at every run."""
+    by_urn = {one.urn: one for one in made}
+    waiting: dict[str, set[str]] = {}
+    for one in made:
+        needs = {urn for urn in {one.parent, *one.after} if urn in by_urn}
+        # whoever waits for a part waits for all that is in it
+        parts = {urn for urn in needs - {one.parent} if not by_urn[urn].custom}
+        waiting[one.urn] = needs | {other.urn for other in made if other.parent in parts and other.parent != one.parent}
+    # parts themselves wait for nothing, and are registered as the program names them
+    parts_in_order = {one.urn: index for index, one in enumerate(made) if not one.custom}
+    found: list[Made] = []
+    while waiting:
+        ready = [urn for urn, needs in waiting.items() if not needs & waiting.keys()]
+        urn = min(ready, key=lambda urn: (parts_in_order.get(by_urn[urn].parent or urn, -1), urn))
+        del waiting[urn]
+        found.append(by_urn[urn])
+    return found
 
 
 def _run(record: Rehearsal, sections: Mapping[str, Any], program: Path) -> None:

@@ -1,0 +1,91 @@
+"""When somebody is woken. Each alert says what is wrong, what it means for people, and where to look.
+
+Every web process tells the same of the database: `max` takes one of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+GUIDE = "docs/portal.md"
+
+
+def rules() -> list[dict[str, Any]]:
+    """Groups of rules, as a PrometheusRule holds them."""
+    alerts = [
+        _alert(
+            "JhaasPortalAway",
+            "absent(jhaas_database_up)",
+            "5m",
+            "critical",
+            "No web process of the portal tells its numbers.",
+            "People see no pages. Look at the pods `portal-web` and at the ingress controller.",
+        ),
+        _alert(
+            "JhaasDatabaseAway",
+            "max(jhaas_database_up) == 0",
+            "2m",
+            "critical",
+            "The portal does not reach its database.",
+            "Nobody can sign in, nothing is deployed or archived. Notebooks go on.",
+        ),
+        _alert(
+            "JhaasNoWorker",
+            "max(jhaas_queue_oldest_seconds) > 60",
+            "2m",
+            "critical",
+            "An operation has been waiting for a worker for {{ $value | humanizeDuration }}.",
+            "Courses are neither deployed nor archived. Look at the pods `portal-worker`.",
+        ),
+        _alert(
+            "JhaasNoScheduler",
+            "max(jhaas_due_oldest_seconds) > 60",
+            "2m",
+            "critical",
+            "A course has been due for {{ $value | humanizeDuration }}.",
+            "Nothing begins by itself. Look at the pods `portal-scheduler`.",
+        ),
+        _alert(
+            "JhaasCourseFailed",
+            'max by (status) (jhaas_courses{status=~"deploy_failed|removal_failed"}) > 0',
+            "1m",
+            "warning",
+            "{{ $value }} courses are in the status {{ $labels.status }}.",
+            "The tries are used up: somebody of governance looks at the course's page.",
+        ),
+        _alert(
+            "JhaasMailsWait",
+            "max(jhaas_mails_unsent) - max(jhaas_mails_unsent offset 1h) > 20",
+            "15m",
+            "warning",
+            "{{ $value }} more mails wait than an hour ago.",
+            "People are not told. The page of mails says what the mail server answers.",
+        ),
+        _alert(
+            "JhaasErrors",
+            'sum(rate(jhaas_requests_total{status=~"5.."}[5m])) / sum(rate(jhaas_requests_total[5m])) > 0.05',
+            "10m",
+            "warning",
+            "{{ $value | humanizePercentage }} of the requests end in an error of the portal.",
+            "The logs of the pods `portal-web` tell each with the id of its request.",
+        ),
+        _alert(
+            "JhaasSlow",
+            "histogram_quantile(0.95, sum by (le) (rate(jhaas_request_seconds_bucket[10m]))) > 2.5",
+            "15m",
+            "warning",
+            "One request in twenty takes longer than {{ $value | humanizeDuration }}.",
+            "More web pods help, if the database has time left.",
+        ),
+    ]
+    return [{"name": "jhaas-portal", "rules": alerts}]
+
+
+def _alert(name: str, expression: str, lasting: str, severity: str, what: str, meaning: str) -> dict[str, Any]:
+    return {
+        "alert": name,
+        "expr": expression,
+        "for": lasting,
+        "labels": {"severity": severity},
+        "annotations": {"summary": what, "description": f"{meaning} See {GUIDE}."},
+    }
