@@ -233,14 +233,15 @@ def _labels(name: str) -> dict[str, str]:
 
 
 def _network_policies() -> list[Manifest]:
-    """Portal, database, the Job that sets it up and the Jobs of courses get in; hubs and notebooks do not."""
+    """Portal, database, the Job that sets it up, and of courses Jobs and notebooks get in; hubs do not."""
     everything: dict[str, Any] = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []}
     peers = [
         {"namespaceSelector": _named(PORTAL_NAMESPACE)},
         {"namespaceSelector": _named(DATABASE)},
         {"podSelector": {"matchLabels": _labels(SETUP)}},
-        # copies of homes are written by Jobs beside these
+        # copies of homes are written by Jobs beside these; notebooks read their course's material
         {"namespaceSelector": _has("jhaas.io/course"), "podSelector": _has("jhaas.io/job")},
+        {"namespaceSelector": _has("jhaas.io/course"), "podSelector": {"matchLabels": _NOTEBOOK}},
     ]
     server = {
         "podSelector": {"matchLabels": _labels(NAME)},
@@ -251,6 +252,10 @@ def _network_policies() -> list[Manifest]:
         manifest("networking.k8s.io/v1", "NetworkPolicy", "default-deny", NAMESPACE, spec=everything),
         manifest("networking.k8s.io/v1", "NetworkPolicy", NAME, NAMESPACE, spec=server),
     ]
+
+
+_NOTEBOOK = {"component": "singleuser-server"}
+"""Label that KubeSpawner gives to notebooks."""
 
 
 def _named(namespace: str) -> dict[str, Any]:

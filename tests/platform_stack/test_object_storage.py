@@ -164,7 +164,7 @@ def test_what_is_deleted_stays_for_a_while_and_history_goes(made: Rehearsal) -> 
     assert "jhaas-backups.lifecycle.json" not in found
 
 
-def test_portal_database_and_courses_jobs_get_in_and_hubs_and_notebooks_do_not(made: Rehearsal) -> None:
+def test_portal_database_and_of_courses_jobs_and_notebooks_get_in_and_hubs_do_not(made: Rehearsal) -> None:
     policies = [each.inputs for each in made.of("NetworkPolicy") if each.inputs["metadata"]["namespace"] == NAMESPACE]
     server = Pod(NAMESPACE, {"app.kubernetes.io/name": "silo"})
     for source in (
@@ -181,14 +181,19 @@ def test_portal_database_and_courses_jobs_get_in_and_hubs_and_notebooks_do_not(m
         {
             "namespaceSelector": {"matchExpressions": [{"key": "jhaas.io/course", "operator": "Exists"}]},
             "podSelector": {"matchExpressions": [{"key": "jhaas.io/job", "operator": "Exists"}]},
-        }
+        },
+        {
+            "namespaceSelector": {"matchExpressions": [{"key": "jhaas.io/course", "operator": "Exists"}]},
+            "podSelector": {"matchLabels": {"component": "singleuser-server"}},
+        },
     ]
 
 
 def test_labels_of_courses_are_those_that_the_course_stack_writes() -> None:
-    from course_stack.kubernetes.names import COURSE_LABEL, JOB_LABEL
+    from course_stack.kubernetes.names import COURSE_LABEL, JOB_LABEL, NOTEBOOK
 
     assert (COURSE_LABEL, JOB_LABEL) == ("jhaas.io/course", "jhaas.io/job")
+    assert NOTEBOOK["component"] == "singleuser-server"
 
 
 def test_the_script_is_one_that_a_shell_reads(made: Rehearsal) -> None:
