@@ -13,7 +13,7 @@ HIDDEN = "[secret]"
 
 
 def tree(record: Rehearsal, title: str) -> str:
-    """Every part with what it makes, in the order in which it is made."""
+    """The parts as the program names them, each with what it makes, after what that needs."""
     return "\n".join([title, *_branch(record, "", ""), "", summary(record)])
 
 
@@ -30,20 +30,10 @@ def summary(record: Rehearsal) -> str:
 
 def _branch(record: Rehearsal, parent: str, indent: str) -> Iterator[str]:
     children = [one for one in record.made if one.parent == parent and not _is_hidden(one)]
-    if not parent:
-        # parts begin all at once: what they make is in order, and so are they shown
-        first = {one.urn: _first(record, one) for one in children}
-        children.sort(key=lambda one: first[one.urn])
     for index, one in enumerate(children):
         is_last = index == len(children) - 1
         yield f"{indent}{'└── ' if is_last else '├── '}{described(one)}"
         yield from _branch(record, one.urn, indent + ("    " if is_last else "│   "))
-
-
-def _first(record: Rehearsal, one: Made) -> int:
-    """Where in the order the first thing comes that a part makes."""
-    own = [index for index, made in enumerate(record.made) if made.urn == one.urn or made.parent == one.urn]
-    return min((index for index in own if record.made[index].custom), default=own[0])
 
 
 def _is_hidden(one: Made) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from copy import deepcopy
@@ -37,6 +38,11 @@ def sections(**changes: dict[str, Any] | None) -> Sections:
         else:
             made[name] = {**made.get(name, {}), **keys}
     return made
+
+
+def environment() -> dict[str, str]:
+    """For commands of ours: they refuse settings that are the tests' alone (`tests.support.charts`)."""
+    return {name: value for name, value in os.environ.items() if name != "JHAAS_CHARTS"}
 
 
 @pytest.fixture(scope="session")

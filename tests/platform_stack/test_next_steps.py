@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.platform_stack import switches
-from tests.platform_stack.conftest import sections
+from tests.platform_stack.conftest import Rehearse, sections
 
 
 def steps(**changes: Any) -> str:
@@ -35,3 +35,13 @@ def test_a_provider_of_the_sites_has_its_own_admins() -> None:
     assert "akadmin" not in told
     assert "jhaas-teachers" not in told
     assert "into the group jhaas-governance of your provider" in told
+
+
+def test_the_stack_tells_them_and_keeps_the_admins_password_secret(rehearse: Rehearse) -> None:
+    made = rehearse()
+    assert "\n".join(made.exports["next_steps"]) == steps()
+    assert made.exports["sign_in_url"] == "https://login.courses.example.org"
+    assert made.secret_exports == {"admin_password"}
+    theirs = rehearse(**switches.SWITCHES["identity"]["oidc"])
+    assert theirs.exports["sign_in_url"] == "https://sso.example.org/realms/university"
+    assert "admin_password" not in theirs.exports

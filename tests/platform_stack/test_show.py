@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.platform_stack import switches
-from tests.platform_stack.conftest import ROOT, Rehearse, sections
+from tests.platform_stack.conftest import ROOT, Rehearse, environment, sections
 from tests.platform_stack.test_stack_files import EXAMPLES, write
 
 TRY = ROOT / "examples/platform/Pulumi.try.yaml"
@@ -18,7 +18,12 @@ TRY = ROOT / "examples/platform/Pulumi.try.yaml"
 
 def jhaas(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "portal", "platform", *arguments], capture_output=True, text=True, cwd=cwd, check=False
+        [sys.executable, "-m", "portal", "platform", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment(),
+        check=False,
     )
 
 
