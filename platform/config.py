@@ -499,7 +499,7 @@ class Portal(Section):
         default=None, description="The registry's `config.json`, where fetching the images wants a sign-in."
     )
     web_replicas: int = Field(default=2, ge=1, le=20, description="Web pods.")
-    worker_replicas: int = Field(default=2, ge=1, le=50, description="Workers; each runs up to four operations at once.")
+    worker_replicas: int = Field(default=2, ge=1, le=50, description="Workers; each runs up to four operations.")
     governance_group: str = Field(
         default="jhaas-governance", min_length=1, description="Group of the people who approve courses."
     )
