@@ -703,8 +703,8 @@ def test_the_target_s_provider_is_connected_with_its_credentials(
     (tmp_path / "identity.json").write_text(f'{{"token": "{TOKEN}"}}')
     monkeypatch.setenv(CREDENTIALS_ENV, str(tmp_path))
     target = Target(
-        name="cluster",
-        kind="kubernetes",
+        name="here",
+        kind="local",
         hub_domain="hubs.example.org",
         identity=IdentityTarget(kind="authentik", url=server.url),
         object_store=ObjectStoreTarget(kind="aws", endpoint=None),
