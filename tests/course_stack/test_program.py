@@ -16,6 +16,7 @@ from course_stack.spec import CourseSpec, SpecError, load_spec
 from course_stack.target import IdentityTarget, ObjectStoreTarget, Target
 from tests.course_stack.kubernetes.targets import cluster_target
 from tests.course_stack.specs import course
+from tests.support.event_loop import ensure_event_loop
 
 
 class _Recorder(Mocks):
@@ -55,13 +56,8 @@ def _target(**changes: Any) -> Target:
 
 
 @pytest.fixture(autouse=True)
-def event_loop() -> None:
-    """Pulumi's mocks take the thread's own event loop, and keep it; `asyncio.run` in another test leaves none."""
-    policy = asyncio.get_event_loop_policy()
-    try:
-        policy.get_event_loop()
-    except RuntimeError:
-        policy.set_event_loop(policy.new_event_loop())
+def _event_loop() -> None:
+    ensure_event_loop()
 
 
 class _Stack:

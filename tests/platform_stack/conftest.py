@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.event_loop import ensure_event_loop
+
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "platform"))
 
@@ -38,6 +40,11 @@ def sections(**changes: dict[str, Any] | None) -> Sections:
         else:
             made[name] = {**made.get(name, {}), **keys}
     return made
+
+
+@pytest.fixture(autouse=True)
+def _event_loop() -> None:
+    ensure_event_loop()
 
 
 def environment() -> dict[str, str]:

@@ -16,6 +16,7 @@ from course_stack.kubernetes.check import Finding
 from course_stack.target import CREDENTIALS_ENV
 from course_stack.targets import TARGETS_ENV
 from portal.cli import app
+from portal.cli.screen import out
 from tests.course_stack.kubernetes.targets import cluster_target
 from tests.support.fake_cluster import FakeCluster
 
@@ -38,7 +39,8 @@ def type_(fake: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(TARGETS_ENV, str(tmp_path))
     monkeypatch.setenv(CREDENTIALS_ENV, str(tmp_path))
     monkeypatch.setenv("JHAAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
+    # a console measures its width when the first command is imported
+    monkeypatch.setattr(out, "width", 200)
     monkeypatch.setattr(api, "connect", lambda target: fake.connect(target, tmp_path))
 
     def run(*arguments: str, answer: str = "") -> tuple[int, str]:

@@ -22,6 +22,7 @@ from course_stack.target import CREDENTIALS_ENV, Target
 from tests.course_stack.kubernetes.targets import HELPER, cluster_target
 from tests.course_stack.specs import course
 from tests.support import charts, schemas
+from tests.support.event_loop import ensure_event_loop
 from tests.support.pairwise import pairwise
 
 LONGEST = "a" * 20 + "-" + "b" * 19
@@ -174,11 +175,7 @@ def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "registry.json").write_text(json.dumps({"auths": {"registry.example.org": {"auth": "registry-key"}}}))
     monkeypatch.setenv(CREDENTIALS_ENV, str(tmp_path))
     monkeypatch.setenv("KUBECONFIG", "/somewhere/kubeconfig")
-    policy = asyncio.get_event_loop_policy()
-    try:
-        policy.get_event_loop()
-    except RuntimeError:
-        policy.set_event_loop(policy.new_event_loop())
+    ensure_event_loop()
 
 
 def described(case: dict[str, Any]) -> tuple[CourseSpec, Target]:
