@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from copy import deepcopy
@@ -45,11 +44,6 @@ def sections(**changes: dict[str, Any] | None) -> Sections:
 @pytest.fixture(autouse=True)
 def _event_loop() -> None:
     ensure_event_loop()
-
-
-def environment() -> dict[str, str]:
-    """For commands of ours: they refuse settings that are the tests' alone (`tests.support.charts`)."""
-    return {name: value for name, value in os.environ.items() if name != "JHAAS_CHARTS"}
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.platform_stack.conftest import ROOT, environment, sections
+from tests.platform_stack.conftest import ROOT, sections
 
 GUIDE = (ROOT / "docs/platform.md").read_text()
 RUN = re.findall(r"<!-- run -->\n```console\n(.+?)```", GUIDE, re.DOTALL)
@@ -32,7 +32,7 @@ def test_a_new_operator_can_type_what_the_guide_says(block: str, tmp_path: Path)
         done = subprocess.run(
             ["bash", "-ec", command],
             cwd=tmp_path,
-            env={**environment(), "PATH": programs},
+            env={**os.environ, "PATH": programs},
             capture_output=True,
             text=True,
             check=False,

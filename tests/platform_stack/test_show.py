@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.platform_stack import switches
-from tests.platform_stack.conftest import ROOT, Rehearse, environment, sections
+from tests.platform_stack.conftest import ROOT, Rehearse, sections
 from tests.platform_stack.test_stack_files import EXAMPLES, write
 
 TRY = ROOT / "examples/platform/Pulumi.try.yaml"
@@ -22,7 +22,6 @@ def jhaas(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=environment(),
         check=False,
     )
 

@@ -1,6 +1,6 @@
 """Helm charts' schemas and defaults, which are read but not kept in this repository.
 
-They are the folder that `JHAAS_CHARTS` names, else `../shared/charts` beside the checkout: one folder for each chart
+They are the folder that `CHARTS_FOLDER` names, else `../shared/charts` beside the checkout: one folder for each chart
 with `values.yaml` and `values.schema.yaml` or `.json`, taken from the chart unchanged. A test that needs them skips,
 and says why, where they are missing.
 """
@@ -24,9 +24,9 @@ ROOT = Path(__file__).parents[2]
 
 def folder(chart: str) -> Path:
     """Where the chart's files are, for example `jupyterhub-4.4.0`; skips the test where they are not."""
-    charts = Path(os.environ.get("JHAAS_CHARTS") or ROOT.parent / "shared/charts")
+    charts = Path(os.environ.get("CHARTS_FOLDER") or ROOT.parent / "shared/charts")
     if not (charts / chart).is_dir():
-        pytest.skip(f"no schema of the chart {chart} in {charts}; name the folder of the charts in JHAAS_CHARTS")
+        pytest.skip(f"no schema of the chart {chart} in {charts}; name the folder of the charts in CHARTS_FOLDER")
     return charts / chart
 
 
