@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 
 
 def ensure_event_loop() -> None:
     """Pulumi's mocks and outputs take the thread's own event loop, and keep it; `asyncio.run` in another test leaves
-    none."""
-    policy = asyncio.get_event_loop_policy()
-    try:
-        policy.get_event_loop()
-    except RuntimeError:
-        policy.set_event_loop(policy.new_event_loop())
+    none. It is one for the whole run: one that `asyncio.run` drops is never closed, and told of in whichever test
+    is the next to collect garbage."""
+    asyncio.set_event_loop(_loop())
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()

@@ -56,7 +56,8 @@ def test_each_course_is_updated_by_an_operation_and_then_checked(stage: Stage) -
     assert found == {slug: Outcome("updated", "and a notebook ran") for slug in ("one", "two")}
     done = [line for line in stage.world.done if not line.startswith("refresh")]
     assert done == ["update one", "check one", "update two", "check two"]
-    assert stage.operations(one.id)[-2:] == [("update", "succeeded"), ("check", "succeeded")]
+    of_one = [line for line in stage.operations(one.id) if line[0] != "refresh"]  # the nightly look, if it is due
+    assert of_one[-2:] == [("update", "succeeded"), ("check", "succeeded")]
     assert stage.status(two.id) is Status.ACTIVE
 
 
