@@ -148,6 +148,13 @@ class Participation(Base):
     __tablename__ = "participations"
     __table_args__ = (
         Index(None, "course_id", "status"),
+        # few among many: what a course keeps for them is counted for every course at once (`courses.room`)
+        Index(
+            "ix_participations_former",
+            "course_id",
+            "user_id",
+            postgresql_where=text("status IN ('removed', 'left')"),
+        ),
         CheckConstraint("status IN ('waiting', 'accepted', 'rejected', 'removed', 'left')", "status"),
     )
 

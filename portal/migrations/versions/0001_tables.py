@@ -377,6 +377,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("course_id", "user_id", name=op.f("pk_participations")),
     )
     op.create_index(op.f("ix_participations_course_id_status"), "participations", ["course_id", "status"], unique=False)
+    op.create_index(
+        "ix_participations_former",
+        "participations",
+        ["course_id", "user_id"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('removed', 'left')"),
+    )
     op.create_index(op.f("ix_participations_user_id"), "participations", ["user_id"], unique=False)
     op.create_table(
         "attempts",
@@ -423,6 +430,11 @@ def downgrade() -> None:
     op.drop_index("ix_attempts_lease", table_name="attempts", postgresql_where=sa.text("result IS NULL"))
     op.drop_table("attempts")
     op.drop_index(op.f("ix_participations_user_id"), table_name="participations")
+    op.drop_index(
+        "ix_participations_former",
+        table_name="participations",
+        postgresql_where=sa.text("status IN ('removed', 'left')"),
+    )
     op.drop_index(op.f("ix_participations_course_id_status"), table_name="participations")
     op.drop_table("participations")
     op.drop_index(
