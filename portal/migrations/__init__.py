@@ -20,13 +20,14 @@ APPEND_ONLY = ("attempt_events", "audit_log")
 """Tables whose rows are never changed or deleted, whoever asks (a trigger refuses)."""
 
 GRANTS = """
+GRANT CONNECT ON DATABASE {database} TO {role};
 GRANT USAGE ON SCHEMA public TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role};
 REVOKE UPDATE, DELETE, TRUNCATE ON attempt_events, audit_log FROM {role};
 REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON alembic_version FROM {role};
 """
-"""What a role needs that runs the portal and does not own its tables."""
+"""What a role needs that runs the portal and does not own its tables; CONNECT where PUBLIC's was revoked."""
 
 _LOCK = 0x6A68_6161
 """Key of the advisory lock under which migrations run: of several that start at once, one works and the others wait."""
@@ -54,10 +55,12 @@ def is_current(connection: Connection) -> bool:
 
 def grant(engine: Engine, role: str) -> None:
     """Let another role run the portal. Call it again after each upgrade."""
-    quoted = engine.dialect.identifier_preparer.quote(role)
+    quote = engine.dialect.identifier_preparer.quote
     with engine.begin() as connection:
+        database = connection.scalar(text("SELECT current_database()"))
+        names = {"role": quote(role), "database": quote(database)}
         for statement in filter(str.strip, GRANTS.split(";")):
-            connection.execute(text(statement.format(role=quoted)))
+            connection.execute(text(statement.format_map(names)))
 
 
 def configuration(connection: Connection | None = None) -> Config:

@@ -91,12 +91,12 @@ def test_nobody_changes_the_audit_log_or_the_events_of_operations(engine: Engine
         connection.execute(text(deed.format(table)))
 
 
-def test_the_portals_own_role_writes_courses_and_only_adds_to_the_log(
+def test_the_portals_own_role_connects_writes_courses_and_only_adds_to_the_log(
     postgres_server: DatabaseServer, engine: Engine, database_url: str, clock: MovableClock
 ) -> None:
     postgres_server.postgres.ensure_database("portal_app")
     name = str(engine.url.database)
-    postgres_server.postgres.execute("postgres", f'GRANT CONNECT ON DATABASE "{name}" TO portal_app')
+    postgres_server.postgres.execute("postgres", f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
     migrations.grant(engine, "portal_app")
     app = connect(postgres_server.url(name, role="portal_app"))
     try:
