@@ -7,16 +7,16 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11.16-slim-bookworm@sha256:a36c24f9c
 # --- Pulumi: its CLI and the plugins that course stacks use
 FROM ${PYTHON_IMAGE} AS pulumi
 ARG TARGETARCH=amd64
-ARG PULUMI_VERSION=3.272.0
+ARG PULUMI_VERSION=3.267.0
 ARG PULUMI_KUBERNETES_VERSION=4.34.2
-ARG PULUMI_RANDOM_VERSION=4.21.0
-# no defaults: whoever builds says which archives they trust
+ARG PULUMI_RANDOM_VERSION=4.21.2
+# of these versions, tools/pulumi_archives.sha256 has the checksums; whoever builds with others gives theirs
 ARG PULUMI_SHA256=
 ARG PULUMI_KUBERNETES_SHA256=
 ARG PULUMI_RANDOM_SHA256=
 # a mirror with the same paths
 ARG GITHUB=https://github.com
-COPY tools/fetch_archive.py /build/fetch_archive.py
+COPY tools/fetch_archive.py tools/pulumi_archives.sha256 /build/
 WORKDIR /programs
 RUN case "${TARGETARCH}" in amd64) cpu=x64 ;; *) cpu="${TARGETARCH}" ;; esac \
  && python /build/fetch_archive.py \

@@ -1,6 +1,8 @@
 """Fetches an archive, checks it against a checksum, and unpacks programs out of it. For the Dockerfile.
 
 Usage: fetch_archive.py URL SHA256 FOLDER PROGRAM…
+
+An empty SHA256 means the one that `pulumi_archives.sha256`, beside this file, has for the archive's name.
 """
 
 from __future__ import annotations
@@ -12,15 +14,23 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from urllib.request import urlopen
 
+PUBLISHED = Path(__file__).with_name("pulumi_archives.sha256")
+
 
 class Refused(Exception):
     """The archive is not what it should be; the message says why."""
 
 
+def published(path: Path = PUBLISHED) -> dict[str, str]:
+    """File name of an archive → its SHA-256 in hexadecimal, of lines as `sha256sum` writes them."""
+    lines = [line.split() for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return {name: sha256 for sha256, name in lines}
+
+
 def fetch(url: str, sha256: str, folder: Path, programs: list[str]) -> None:
     """Put the programs of the archive at `url` into the folder. Raises `Refused` before anything is unpacked."""
     if len(sha256) != 64:
-        raise Refused(f"{url}: give the SHA-256 of this archive as its publisher tells it; docs/image.md says how.")
+        raise Refused(f"{url}: no SHA-256 of this archive is known; give it, as docs/image.md says.")
     with urlopen(url, timeout=300) as answer:  # noqa: S310 - the caller's address
         content = answer.read()
     found = hashlib.sha256(content).hexdigest()
@@ -40,6 +50,7 @@ def fetch(url: str, sha256: str, folder: Path, programs: list[str]) -> None:
 def main(arguments: list[str]) -> int:
     url, sha256, folder, *programs = arguments
     try:
+        sha256 = sha256 or published().get(url.rpartition("/")[2], "")
         fetch(url, sha256, Path(folder), programs)
     except (Refused, OSError) as error:
         sys.stderr.write(f"{error}\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.platform_stack.conftest import ROOT
-from tools.fetch_archive import Refused, fetch
+from tools.fetch_archive import Refused, fetch, main, published
 
 TEXT = (ROOT / "Dockerfile").read_text()
 
@@ -57,17 +57,26 @@ def test_h4_every_stage_stands_on_a_base_that_cannot_change() -> None:
     )
 
 
-def test_pulumi_is_of_the_versions_that_python_speaks_with() -> None:
-    given, wanted = arguments(), required()
-    assert given["PULUMI_VERSION"] == wanted["pulumi"]
-    assert given["PULUMI_KUBERNETES_VERSION"] == wanted["pulumi-kubernetes"]
-    assert given["PULUMI_RANDOM_VERSION"] == wanted["pulumi-random"]
+def number(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
-def test_pulumi_is_new_enough_and_has_the_plugin_of_dynamic_resources() -> None:
+@pytest.mark.parametrize(
+    ("argument", "package"),
+    [("PULUMI_KUBERNETES_VERSION", "pulumi-kubernetes"), ("PULUMI_RANDOM_VERSION", "pulumi-random")],
+)
+def test_a_plugin_is_of_the_line_that_python_asks_for_and_not_older(argument: str, package: str) -> None:
+    given, wanted = number(arguments()[argument]), number(required()[package])
+    assert given[:2] == wanted[:2]
+    assert given >= wanted
+
+
+def test_pulumi_is_of_pythons_major_new_enough_and_has_the_plugin_of_dynamic_resources() -> None:
     from automation.engine import _DYNAMIC_PLUGIN, OLDEST_CLI
 
-    assert tuple(map(int, arguments()["PULUMI_VERSION"].split("."))) >= OLDEST_CLI
+    given = number(arguments()["PULUMI_VERSION"])
+    assert given[0] == number(required()["pulumi"])[0]
+    assert given >= OLDEST_CLI
     assert f" {_DYNAMIC_PLUGIN} " in TEXT
 
 
@@ -90,11 +99,22 @@ def test_nothing_comes_from_the_net_unchecked() -> None:
     addresses = re.findall(r"\$\{GITHUB\}\S+", " ".join(runs))
     sums = re.findall(r'"\$\{(\w+_SHA256)\}"', " ".join(runs))
     assert len(addresses) == len(sums) == 3
-    # an empty checksum is refused below: nobody builds by accident with an archive that nobody looked at
+    # an empty one is looked up by the archive's name
     assert {arguments()[name] for name in sums} == {""}
     installs = [run for run in runs if "pip install" in run]
     assert installs
     assert "PIP_CONSTRAINT=/build/constraints.txt" in TEXT
+
+
+@pytest.mark.parametrize(("processor", "cpu"), [("amd64", "x64"), ("arm64", "arm64")])
+def test_of_each_archive_of_these_versions_the_checksum_is_known(processor: str, cpu: str) -> None:
+    names = {**arguments(), "TARGETARCH": processor, "cpu": cpu}
+    fetched = re.findall(r"\$\{GITHUB\}\S+/([^/\s]+\.tar\.gz)", TEXT)
+    wanted = {re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], name) for name in fetched}
+    assert len(wanted) == 3
+    assert wanted <= published().keys()
+    assert all(re.fullmatch("[0-9a-f]{64}", one) for one in published().values())
+    assert len({*published().values()}) == len(published()) == 6
 
 
 def test_no_tag_moves_and_no_secret_is_baked_in() -> None:
@@ -201,7 +221,12 @@ def test_only_the_programs_that_are_named_get_out_of_an_archive(archive: tuple[s
 
 
 @pytest.mark.parametrize(
-    ("sha256", "why"), [("", "give the SHA-256"), ("0" * 64, "its SHA-256 is"), (None, "there is no pulumi-gone in it")]
+    ("sha256", "why"),
+    [
+        ("", "no SHA-256 of this archive is known"),
+        ("0" * 64, "its SHA-256 is"),
+        (None, "there is no pulumi-gone in it"),
+    ],
 )
 def test_an_archive_that_is_not_what_it_should_be_is_not_unpacked(
     archive: tuple[str, str], tmp_path: Path, sha256: str | None, why: str
@@ -211,3 +236,18 @@ def test_an_archive_that_is_not_what_it_should_be_is_not_unpacked(
     with pytest.raises(Refused, match=why):
         fetch(archive[0], archive[1] if sha256 is None else sha256, folder, ["pulumi", "pulumi-gone"])
     assert list(folder.iterdir()) == []
+
+
+def test_without_a_checksum_only_archives_whose_checksum_is_published_are_taken(
+    archive: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    sums = tmp_path / "sums"
+    sums.write_text("# of whom\n" + "0" * 64 + "  archive.tar.gz\n")
+    monkeypatch.setattr(published, "__defaults__", (sums,))
+    assert main([archive[0], "", str(folder), "pulumi"]) == 1
+    assert "should be 0000" in capsys.readouterr().err
+    sums.write_text(f"{archive[1]}  archive.tar.gz\n")
+    assert main([archive[0], "", str(folder), "pulumi"]) == 0
+    assert (folder / "pulumi").exists()
