@@ -96,7 +96,8 @@ def stack_values(config: PlatformConfig) -> dict[str, Any]:
     if config.cluster.storage_class is not None:
         claim["storageClassName"] = config.cluster.storage_class
     everything = {
-        f"{kind}SelectorNilUsesHelmValues": False for kind in ("serviceMonitor", "podMonitor", "rule", "probe")
+        f"{kind}SelectorNilUsesHelmValues": False
+        for kind in ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
     }
     not_reached = {f"kube{part}": {"enabled": False} for part in ("ControllerManager", "Etcd", "Proxy", "Scheduler")}
     values: dict[str, Any] = {
@@ -134,6 +135,8 @@ def _by_mail(config: PlatformConfig) -> dict[str, Any]:
         "smtp_smarthost": f"{mail.host}:{mail.port}",
         "smtp_from": mail.sender or config.site.contact,
         "smtp_require_tls": mail.tls != "none",
+        # said always: not told, Alertmanager takes port 465 for TLS from the first byte and every other for STARTTLS
+        "smtp_force_implicit_tls": mail.tls == "tls",
         **(account if mail.password is not None else {}),
     }
     to_people = {"to": config.site.contact, "send_resolved": True}

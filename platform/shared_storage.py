@@ -37,7 +37,7 @@ class Nfs(Part):
         driver = release(
             "csi-driver-nfs",
             config.charts.csi_driver_nfs,
-            {},
+            nfs_values(),
             namespace=self.NAMESPACE,
             cluster=config.cluster,
             opts=self.inside([home]),
@@ -82,6 +82,12 @@ def nfs_class(nfs: NfsSharedStorage) -> Manifest:
         },
         mountOptions=list(nfs.mount_options),
     )
+
+
+def nfs_values() -> dict[str, Any]:
+    """Values of csi-driver-nfs's chart: no snapshots, whose sidecar looks for ever for definitions that the chart does
+    not bring along (kubernetes-csi/csi-driver-nfs#722)."""
+    return {"controller": {"enableSnapshotter": False}}
 
 
 def longhorn_class(longhorn: LonghornSharedStorage) -> Manifest:

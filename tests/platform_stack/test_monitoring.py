@@ -237,6 +237,20 @@ def test_the_way_into_grafana_is_a_secret_of_its_own(ours: Rehearsal) -> None:
     assert "grafana_password" in ours.secret_exports
 
 
+@pytest.mark.parametrize(
+    ("tls", "port", "required", "from_the_first_byte"),
+    [("starttls", 587, True, False), ("tls", 8465, True, True), ("none", 465, False, False)],
+)
+def test_alerts_go_over_to_tls_or_begin_with_it_as_the_site_says_whatever_the_port(
+    tls: str, port: int, *, required: bool, from_the_first_byte: bool, rehearse: Rehearse
+) -> None:
+    made = rehearse(monitoring={"install": True}, mail={"host": "mail.example.org", "port": port, "tls": tls})
+    values = next(one for one in made.of("Release") if one.name == "kube-prometheus-stack").inputs["values"]
+    told = values["alertmanager"]["config"]["global"]
+    assert told["smtp_smarthost"] == f"mail.example.org:{port}"
+    assert (told["smtp_require_tls"], told["smtp_force_implicit_tls"]) == (required, from_the_first_byte)
+
+
 def test_alerts_reach_people_by_mail_and_the_password_stands_in_a_file(ours: Rehearsal, rehearse: Rehearse) -> None:
     values = next(one for one in ours.of("Release") if one.name == "kube-prometheus-stack").inputs["values"]
     told = values["alertmanager"]["config"]

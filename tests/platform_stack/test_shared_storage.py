@@ -21,6 +21,8 @@ def test_h7_the_class_of_an_nfs_server_is_made_after_its_driver_and_used_by_cour
     assert storage.inputs["parameters"]["subDir"] == "${pvc.metadata.namespace}/${pvc.metadata.name}"
     (driver,) = [one for one in made.of("Release") if one.name == "csi-driver-nfs"]
     assert driver.urn in made.before(storage)
+    # its sidecar would look for definitions of snapshots that nobody made
+    assert driver.inputs["values"]["controller"]["enableSnapshotter"] is False
 
 
 def test_longhorn_can_be_uninstalled_again_and_takes_over_no_default(rehearse: Rehearse) -> None:

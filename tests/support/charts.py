@@ -1,8 +1,8 @@
 """Helm charts' schemas and defaults, which are read but not kept in this repository.
 
-They are the folder that `CHARTS_FOLDER` names, else `../shared/charts` beside the checkout: one folder for each chart
-with `values.yaml` and `values.schema.yaml` or `.json`, taken from the chart unchanged. A test that needs them skips,
-and says why, where they are missing.
+They are in the folders that `CHARTS_FOLDER` names (one or more, separated like `PATH`), else in `../shared/charts`
+beside the checkout: a folder for each chart, named `NAME-VERSION`, as `helm pull --untar` makes it. A test that needs
+one skips, and says why, where it is missing.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ ROOT = Path(__file__).parents[2]
 
 def folder(chart: str) -> Path:
     """Where the chart's files are, for example `jupyterhub-4.4.0`; skips the test where they are not."""
-    charts = Path(os.environ.get("CHARTS_FOLDER") or ROOT.parent / "shared/charts")
-    if not (charts / chart).is_dir():
-        pytest.skip(f"no schema of the chart {chart} in {charts}; name the folder of the charts in CHARTS_FOLDER")
-    return charts / chart
+    given = os.environ.get("CHARTS_FOLDER")
+    places = [Path(one) for one in given.split(os.pathsep)] if given else [ROOT.parent / "shared/charts"]
+    for place in places:
+        if (place / chart).is_dir():
+            return place / chart
+    pytest.skip(f"the chart {chart} is not in {', '.join(map(str, places))}; name its folder in CHARTS_FOLDER")
 
 
 def problems(chart: str, values: dict[str, Any]) -> list[str]:
@@ -36,19 +38,19 @@ def problems(chart: str, values: dict[str, Any]) -> list[str]:
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in found]
 
 
-def unknown(chart: str, values: dict[str, Any]) -> list[str]:
+def unknown(chart: str, values: dict[str, Any], free: frozenset[str] = frozenset()) -> list[str]:
     """Keys that the chart's defaults do not know, for a chart without a schema. Below an empty mapping of the defaults,
-    and below lists, everything goes."""
-    return list(_unknown(_defaults(folder(chart)), values, ""))
+    below lists, and below the paths that are `free`, everything goes."""
+    return list(_unknown(_defaults(folder(chart)), values, "", free))
 
 
-def _unknown(known: dict[str, Any], given: dict[str, Any], path: str) -> Iterator[str]:
+def _unknown(known: dict[str, Any], given: dict[str, Any], path: str, free: frozenset[str]) -> Iterator[str]:
     for key, value in given.items():
         place = f"{path}.{key}" if path else key
         if key not in known:
             yield place
-        elif isinstance(value, dict) and isinstance(known[key], dict) and known[key]:
-            yield from _unknown(known[key], value, place)
+        elif place not in free and isinstance(value, dict) and isinstance(known[key], dict) and known[key]:
+            yield from _unknown(known[key], value, place, free)
 
 
 def merged(chart: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -70,8 +72,11 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _defaults(chart: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((chart / "values.yaml").read_text())
-    return loaded
+    """Of a chart that is made of others, theirs stand below their names, with what it says of them over them."""
+    loaded: dict[str, Any] = {
+        inner.parent.name: yaml.safe_load(inner.read_text()) for inner in chart.glob("charts/*/values.yaml")
+    }
+    return _over(loaded, yaml.safe_load((chart / "values.yaml").read_text()))
 
 
 @cache
