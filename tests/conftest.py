@@ -14,11 +14,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from course_stack.kubernetes.api import Cluster
 from course_stack.local import hub_config, services
 from course_stack.local.layout import Layout
 from course_stack.local.machine import local_target, port_is_free
 from course_stack.local.services.demo import DemoPerson, ensure_demo_people
 from course_stack.target import CREDENTIALS_ENV, Target
+from tests.course_stack.kubernetes.targets import cluster_target
+from tests.support.fake_cluster import FakeCluster
 
 # no property is about how long an example takes: a busy machine is no failure
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -80,6 +83,19 @@ def short_home() -> Iterator[Layout]:
     home = Path(tempfile.mkdtemp(prefix="jhaas-", dir="/var/tmp"))
     yield Layout(home)
     shutil.rmtree(home)
+
+
+@pytest.fixture
+def fake() -> FakeCluster:
+    """A cluster in memory, empty."""
+    return FakeCluster()
+
+
+@pytest.fixture
+def cluster(fake: FakeCluster, tmp_path: Path) -> Iterator[Cluster]:
+    """Our client of it."""
+    with fake.connect(cluster_target(), tmp_path) as cluster:
+        yield cluster
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""A course's images are brought to the nodes before its first day, so that nobody waits for gigabytes.
+"""A course's images are brought to the nodes before anybody starts a notebook, so that nobody waits for gigabytes.
 
 A pod a node holds one container for each image. A container is started only once its image is there; what it starts
 matters to nobody, and may not exist in the image: that it was tried is the proof. So any image can be fetched, and
@@ -44,11 +44,6 @@ class Fetched:
     trouble: str | None
     done: int
     total: int
-
-
-def images_of(spec: CourseSpec) -> tuple[str, ...]:
-    """All images that the course's notebooks may run, each once."""
-    return tuple(dict.fromkeys([spec.image, *(one.image for one in spec.profiles if one.image)]))
 
 
 def manifest(slug: str, cluster: ClusterTarget, node: str, images: Sequence[str]) -> Manifest:
@@ -119,7 +114,7 @@ def fetch(
     """
     from lightkube.resources.core_v1 import Node, Pod
 
-    names, images = ClusterNames(spec.slug), images_of(spec)
+    names, images = ClusterNames(spec.slug), spec.images
     nodes = sorted(
         node.metadata.name or ""
         for node in cluster.objects(Node)

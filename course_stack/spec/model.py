@@ -369,6 +369,11 @@ class CourseDesign(_Part):
             (profile for profile in self.profiles if profile.default), self.profiles[0] if self.profiles else None
         )
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        """All images that notebooks may run, each once."""
+        return tuple(dict.fromkeys([self.image, *(one.image for one in self.profiles if one.image)]))
+
 
 class CourseSpec(CourseDesign):
     """The technical part of a course. Immutable; a valid one can be deployed on every target that has the room."""

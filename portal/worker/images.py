@@ -1,4 +1,5 @@
-"""A course's images are brought to the nodes of its cluster right after it is set up, days before its first."""
+"""A course's images are brought to the nodes of its cluster: when it was set up, days before its first, and before a
+change lets notebooks start with new ones."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from automation.failures import OperationFailed, StackMissing
 from portal.archives import records
 from portal.courses.life import is_over
+from portal.courses.specs import design_of, revision_of
 from portal.models import Course
 from portal.operations.kinds import FITS, Kind
 from portal.texts import N_
@@ -48,14 +49,20 @@ class EngineWork:
         self._last_archives = last_archives
 
     def deploy(self, run: ClaimedRun) -> dict[str, Any]:
-        """Create the hub, and keep where it is."""
-        done = self._apply(run, N_("Setting up the hub"), lambda stacks: stacks.deploy)
+        """Create the hub, and keep where it is; then bring the images to the nodes, days before the first notebook."""
+        _, stacks = self._begin(run)
+        done = self._apply(run, stacks, stacks.deploy, N_("Setting up the hub"))
         fetch_images(run)
         return done
 
     def update(self, run: ClaimedRun) -> dict[str, Any]:
-        """Bring the hub to the operation's revision."""
-        return self._apply(run, N_("Changing the hub"), lambda stacks: stacks.update)
+        """Bring the hub to the operation's revision. New images come to the nodes first: from the change on people
+        start notebooks with them."""
+        _, stacks = self._begin(run)
+        if _has_new_images(run):
+            fetch_images(run)
+            run.check()
+        return self._apply(run, stacks, stacks.update, N_("Changing the hub"))
 
     def refresh(self, run: ClaimedRun) -> dict[str, Any]:
         """Look at what differs from the last deployment; nothing is changed. Who is in a group is not looked at: that
@@ -91,10 +98,9 @@ class EngineWork:
             raise OperationFailed(f"{len(left)} things of the course are still there, among them: {left[0]}.")
         return {"changes": dict(result.changes), **archived}
 
-    def _apply(self, run: ClaimedRun, text: str, action: Callable[[Stacks], Callable[..., Result]]) -> dict[str, Any]:
-        _, stacks = self._begin(run)
+    def _apply(self, run: ClaimedRun, stacks: Stacks, action: Callable[..., Result], text: str) -> dict[str, Any]:
         run.step(text)
-        result = action(stacks)(run.spec, on_event=run.tell, operation=run.engine_id)
+        result = action(run.spec, on_event=run.tell, operation=run.engine_id)
         outputs = stacks.outputs(run.slug)
         run.write(lambda session, course: _applied(run, session, course, outputs))
         return {"changes": dict(result.changes)}
@@ -117,6 +123,15 @@ def _ensure_wanted(run: ClaimedRun, course: Course) -> None:
         raise OperationFailed(f"The course is {course.status} by now: there is nothing to {kind}.")
     if kind is Kind.DEPLOY and is_over(course, run.clock):
         raise OperationFailed("The course's last day has passed by now: it is not deployed any more.")
+
+
+def _has_new_images(run: ClaimedRun) -> bool:
+    """Whether notebooks may run an image that those of the applied revision could not."""
+    with run.transaction() as session:
+        course = run.course(session)
+        applied = course.applied_revision
+        known = design_of(revision_of(session, course, applied)).images if applied is not None else ()
+    return not set(run.spec.images) <= set(known)
 
 
 def _applied(run: ClaimedRun, _session: Session, course: Course, outputs: Mapping[str, Output]) -> None:

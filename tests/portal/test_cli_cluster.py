@@ -26,11 +26,6 @@ Type = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def fake() -> FakeCluster:
-    return FakeCluster()
-
-
-@pytest.fixture
 def type_(fake: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Type:
     """Runs a command; exit code, and what it printed."""
     content = cluster_target().model_dump(mode="json", exclude={"name", "kind", "home"})

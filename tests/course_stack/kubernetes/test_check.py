@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
+import ssl
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -68,13 +68,12 @@ def fake() -> World:
     return World()
 
 
-@pytest.fixture
-def cluster(fake: World, tmp_path: Path) -> Iterator[Cluster]:
-    with fake.connect(cluster_target(), tmp_path) as cluster:
-        yield cluster
-
-
-def _found(cluster: Cluster, target: Target, address: str = "192.0.2.1") -> dict[str, Finding]:
+def _found(
+    cluster: Cluster,
+    target: Target,
+    address: str = "192.0.2.1",
+    handshake: Callable[[str], object] = lambda _: None,
+) -> dict[str, Finding]:
     now = 0.0
 
     def sleep(seconds: float) -> None:
@@ -82,7 +81,13 @@ def _found(cluster: Cluster, target: Target, address: str = "192.0.2.1") -> dict
         now += 10
 
     probe = Probe(cluster, target, sleep=sleep, monotonic=lambda: now)
-    found = checks(cluster, target, probe=probe, resolve=lambda _: frozenset([address] if address else []))
+    found = checks(
+        cluster,
+        target,
+        probe=probe,
+        resolve=lambda _: frozenset([address] if address else []),
+        handshake=handshake,
+    )
     return {one.about: one for one in found}
 
 
@@ -153,6 +158,36 @@ def test_where_hosts_lead_is_told_and_no_failure(
     assert found["address"].state == state
     assert text in found["address"].text
     assert worst(found.values()) == "warn"
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_with_what_to_do(fake: World, cluster: Cluster) -> None:
+    asked: list[str] = []
+
+    def handshake(url: str) -> None:
+        asked.append(url)
+        if "id." in url:
+            error = ssl.SSLCertVerificationError(1, "failed")
+            error.verify_message = "unable to get local issuer certificate"
+            raise error
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    found = _found(cluster, cluster_target(edge=EDGE), handshake=handshake)
+    # AWS itself has no address of its own to ask at
+    assert asked == ["https://id.example.org", "https://probe.hubs.example.org/"]
+    assert found["certificate of the sign-in"] == Finding(
+        "certificate of the sign-in",
+        "fail",
+        "https://id.example.org shows one that nobody vouches for: unable to get local issuer certificate",
+        "Give the certificate of who signed it: cluster.authority of the target.",
+    )
+    assert found["certificate of hubs"].state == "warn"
+    assert "Connection refused" in found["certificate of hubs"].text
+
+
+def test_hubs_that_get_a_certificate_each_are_not_asked_for_one_before(fake: World, cluster: Cluster) -> None:
+    each = {**EDGE, "tls": "issuer", "cluster_issuer": "le"}
+    assert "certificate of hubs" not in _found(cluster, cluster_target(edge=each))
+    assert "certificate of hubs" not in _found(cluster, cluster_target(edge=EDGE), address="")
 
 
 def test_rights_that_are_missing_are_listed(fake: World, cluster: Cluster) -> None:

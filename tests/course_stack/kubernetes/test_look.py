@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,19 +9,7 @@ import pytest
 from course_stack.kubernetes.api import Cluster, ClusterError
 from course_stack.kubernetes.look import RELEASE_NAMESPACE, ClusterLook
 from course_stack.kubernetes.names import ClusterNames
-from tests.course_stack.kubernetes.targets import cluster_target
 from tests.support.fake_cluster import FakeCluster
-
-
-@pytest.fixture
-def fake() -> FakeCluster:
-    return FakeCluster()
-
-
-@pytest.fixture
-def cluster(fake: FakeCluster, tmp_path: Path) -> Iterator[Cluster]:
-    with fake.connect(cluster_target(), tmp_path) as cluster:
-        yield cluster
 
 
 def _course(fake: FakeCluster, slug: str) -> None:

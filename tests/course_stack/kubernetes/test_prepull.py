@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from automation.failures import Cancelled
 from course_stack.kubernetes import api, prepull
 from course_stack.kubernetes.api import Cluster
 from course_stack.kubernetes.objects import JOBS_AT_ONCE
-from course_stack.kubernetes.prepull import Fetched, fetch, images_of, manifest
+from course_stack.kubernetes.prepull import Fetched, fetch, manifest
 from course_stack.spec import CourseSpec, load_spec
 from course_stack.target import Target
 from portal.worker.images import fetch_images
@@ -28,17 +28,6 @@ PROFILES = [
     {"name": "Larger", "image": "quay.io/jupyter/pytorch-notebook:2026-10-05"},
 ]
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
-
-
-@pytest.fixture
-def fake() -> FakeCluster:
-    return FakeCluster()
-
-
-@pytest.fixture
-def cluster(fake: FakeCluster, tmp_path: Path) -> Iterator[Cluster]:
-    with fake.connect(cluster_target(), tmp_path) as cluster:
-        yield cluster
 
 
 @pytest.fixture
@@ -83,11 +72,11 @@ def _fetch(cluster: Cluster, spec: CourseSpec, tick: Callable[[], None] = lambda
 
 
 def test_every_image_that_a_notebook_may_run_is_fetched_once(spec: CourseSpec) -> None:
-    assert images_of(spec) == (spec.image, "quay.io/jupyter/pytorch-notebook:2026-10-05")
+    assert spec.images == (spec.image, "quay.io/jupyter/pytorch-notebook:2026-10-05")
     target = cluster_target().cluster
     assert target is not None
-    pod = manifest("the-course", target, "node-1", images_of(spec))
-    assert [one["image"] for one in pod["spec"]["containers"]] == list(images_of(spec))
+    pod = manifest("the-course", target, "node-1", spec.images)
+    assert [one["image"] for one in pod["spec"]["containers"]] == list(spec.images)
     assert violations(pod["spec"]) == []
     assert without_requests(pod["spec"]) == []
 

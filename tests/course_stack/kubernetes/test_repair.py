@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,17 +17,6 @@ from tests.course_stack.kubernetes.targets import cluster_target
 from tests.support.fake_cluster import FakeCluster
 
 SLUG, NAMESPACE = "the-course", "jhaas-the-course"
-
-
-@pytest.fixture
-def fake() -> FakeCluster:
-    return FakeCluster()
-
-
-@pytest.fixture
-def cluster(fake: FakeCluster, tmp_path: Path) -> Iterator[Cluster]:
-    with fake.connect(cluster_target(), tmp_path) as cluster:
-        yield cluster
 
 
 def _revisions(*statuses: str) -> list[Revision]:

@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,17 +40,6 @@ FACTS = ArchiveFacts(1234, "ab" * 32, 5, 3, 999, 1, (Skipped("a\nb", "a socket")
 JOB = Job(
     "archive", "archive-0123456789abcdef", b"zip", {"order.json": "{}"}, {"key.json": "unheard-of"}, ("home-anna",)
 )
-
-
-@pytest.fixture
-def fake() -> FakeCluster:
-    return FakeCluster()
-
-
-@pytest.fixture
-def cluster(fake: FakeCluster, tmp_path: Path) -> Iterator[Cluster]:
-    with fake.connect(cluster_target(), tmp_path) as cluster:
-        yield cluster
 
 
 @dataclass
