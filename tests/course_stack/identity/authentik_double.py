@@ -17,7 +17,7 @@ import re
 import secrets
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -25,6 +25,8 @@ from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import authentik_client as client
+
+from course_stack.identity import IdentityError
 
 Row = dict[str, Any]
 TOKEN = "token-of-the-test"
@@ -139,6 +141,10 @@ class Crash:
     after: bool
 
 
+MANY_CALLS = 200
+"""More than any run makes."""
+
+
 @dataclass
 class AuthentikDouble:
     """`with AuthentikDouble() as server:` serves on a free port of the loopback interface."""
@@ -173,6 +179,22 @@ class AuthentikDouble:
         self.add_key("a key of another kind", key_type="ed25519")
         self.add_key("aaa")
         self.add_key("authentik Self-signed Certificate")
+
+    # --- for tests: a connection that is lost
+
+    def every_crash(self, run: Callable[[], object], *, after: bool) -> Iterator[int]:
+        """Run and lose the connection at the first call, then again at the second, until a run comes through."""
+        for call in range(1, MANY_CALLS):
+            self.crash = Crash(call, after)
+            try:
+                run()
+            except IdentityError as error:
+                assert "does not answer" in str(error)
+                yield call
+            else:
+                self.crash = None
+                return
+        raise AssertionError(f"no run came through: {self.violations}")
 
     # --- for tests: state
 

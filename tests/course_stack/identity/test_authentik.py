@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.course_stack.identity.authentik_double import (
     FLOWS,
     GROUPS,
     KEYS,
+    MANY_CALLS,
     PROVIDERS,
     SCOPES,
     TOKEN,
@@ -26,9 +27,6 @@ from tests.course_stack.identity.authentik_double import (
     Crash,
     new_id,
 )
-
-MANY_CALLS = 80
-"""More than any run makes."""
 
 NAME = "jhaas-python-intro"
 REQUEST = ClientRequest(
@@ -39,13 +37,6 @@ REQUEST = ClientRequest(
     launch_url="https://python-intro.hubs.example.org/",
     group=NAME,
 )
-
-
-@pytest.fixture
-def server() -> Iterator[AuthentikDouble]:
-    with AuthentikDouble() as double:
-        yield double
-    assert double.violations == []
 
 
 @pytest.fixture
@@ -81,21 +72,6 @@ def assert_one_good_client(server: AuthentikDouble) -> None:
     scopes = {mapping["pk"]: mapping["scope_name"] for mapping in server.rows[SCOPES]}
     assert {scopes[key] for key in found["property_mappings"]} == {"openid", "email", "profile", "offline_access"}
     assert "grant_types" not in found  # left to the server: an empty list is refused by it
-
-
-def every_call(server: AuthentikDouble, run: Callable[[], object], *, after: bool) -> Iterator[int]:
-    """Run and lose the connection at the first call, then again at the second, and so on until a run comes through."""
-    for call in range(1, MANY_CALLS):
-        server.crash = Crash(call, after)
-        try:
-            run()
-        except IdentityError as error:
-            assert "does not answer" in str(error)
-            yield call
-        else:
-            server.crash = None
-            return
-    raise AssertionError(f"no run came through: {server.violations}")
 
 
 # --- making a client
@@ -136,7 +112,7 @@ def test_the_group_may_come_first_or_later(
 def test_a_run_that_ended_at_any_call_is_taken_up_by_the_next(
     provider: Authentik, people: dict[str, str], server: AuthentikDouble, after: bool
 ) -> None:
-    crashes = list(every_call(server, lambda: provider.ensure_client(REQUEST), after=after))
+    crashes = list(server.every_crash(lambda: provider.ensure_client(REQUEST), after=after))
     assert len(crashes) > 10
     assert_one_good_client(server)
     assert server.strangers_let_in == []
@@ -169,7 +145,7 @@ def test_each_single_crash_on_a_fresh_server_is_taken_up(after: bool) -> None:
 def test_a_secret_survives_a_crash_after_it_was_made(server: AuthentikDouble, provider: Authentik) -> None:
     provider.ensure_client(REQUEST)
     secret = server.only(PROVIDERS)["client_secret"]
-    for _ in every_call(server, lambda: provider.ensure_client(replace(REQUEST, title="New")), after=True):
+    for _ in server.every_crash(lambda: provider.ensure_client(replace(REQUEST, title="New")), after=True):
         pass
     assert provider.ensure_client(REQUEST).secret == secret
 
@@ -415,7 +391,7 @@ def test_a_deletion_that_ended_at_any_call_is_finished_by_the_next(
 
     provider.ensure_group(NAME, [people["ann"]])
     provider.ensure_client(REQUEST)
-    for _ in every_call(server, run, after=after):
+    for _ in server.every_crash(run, after=after):
         assert server.strangers_let_in == []
     assert (server.rows[APPLICATIONS], server.rows[PROVIDERS], server.rows[BINDINGS], server.rows[GROUPS]) == ([],) * 4
     run()
@@ -480,7 +456,7 @@ def test_an_unknown_subject_is_named_before_anything_changes(
 def test_a_group_is_taken_up_after_a_crash_at_any_call(
     server: AuthentikDouble, provider: Authentik, people: dict[str, str], after: bool
 ) -> None:
-    for _ in every_call(server, lambda: provider.ensure_group(NAME, people.values()), after=after):
+    for _ in server.every_crash(lambda: provider.ensure_group(NAME, people.values()), after=after):
         pass
     assert len(server.only(GROUPS)["users"]) == 3
 

@@ -3,7 +3,7 @@ with the connection lost at every call. At no moment does anybody get in who is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -26,9 +26,6 @@ from tests.course_stack.identity.authentik_double import (
     AuthentikDouble,
     Crash,
 )
-
-MANY_CALLS = 200
-"""More than any run makes."""
 
 NAMES = CourseNames("python-intro")
 AFTER = pytest.mark.parametrize("after", [False, True], ids=["before the effect", "after the effect"])
@@ -91,38 +88,22 @@ class CourseAtAuthentik:
 
 
 @pytest.fixture
-def at_authentik(monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseAtAuthentik]:
-    with AuthentikDouble() as server:
-        target = Target(
-            name="cluster",
-            kind="kubernetes",
-            hub_domain="hubs.example.org",
-            identity=IdentityTarget(kind="authentik", url=server.url),
-            object_store=ObjectStoreTarget(kind="aws"),
-            cluster=ClusterTarget(images=Images(helper="registry.example.org/helper:1")),
-        )
-        people = {name: server.add_user(name) for name in ("lead", "ann", "bob", "eve")}
-        with Authentik(target.identity, {"token": TOKEN}) as provider, monkeypatch.context() as patch:
-            # one connection for all resources: making it anew for each of a thousand crashes takes longer than the rest
-            patch.setattr(provider, "close", lambda: None)
-            patch.setattr(identity, "connect", lambda _: provider)
-            yield CourseAtAuthentik(server, target, people)
-        assert (server.violations, server.strangers_let_in) == ([], [])
-
-
-def every_crash(server: AuthentikDouble, run: Callable[[], object], *, after: bool) -> Iterator[int]:
-    """Run and lose the connection at the first call, then again at the second, until a run comes through."""
-    for call in range(1, MANY_CALLS):
-        server.crash = Crash(call, after)
-        try:
-            run()
-        except IdentityError as error:
-            assert "does not answer" in str(error)
-            yield call
-        else:
-            server.crash = None
-            return
-    raise AssertionError("no run came through")
+def at_authentik(server: AuthentikDouble, monkeypatch: pytest.MonkeyPatch) -> Iterator[CourseAtAuthentik]:
+    target = Target(
+        name="cluster",
+        kind="kubernetes",
+        hub_domain="hubs.example.org",
+        identity=IdentityTarget(kind="authentik", url=server.url),
+        object_store=ObjectStoreTarget(kind="aws"),
+        cluster=ClusterTarget(images=Images(helper="registry.example.org/helper:1")),
+    )
+    people = {name: server.add_user(name) for name in ("lead", "ann", "bob", "eve")}
+    with Authentik(target.identity, {"token": TOKEN}) as provider, monkeypatch.context() as patch:
+        # one connection for all resources: making it anew for each of a thousand crashes takes longer than the rest
+        patch.setattr(provider, "close", lambda: None)
+        patch.setattr(identity, "connect", lambda _: provider)
+        yield CourseAtAuthentik(server, target, people)
+    assert server.strangers_let_in == []
 
 
 def test_a_course_is_made_changed_and_removed_and_nobody_but_its_people_ever_gets_in(
@@ -146,7 +127,7 @@ def test_a_course_that_was_interrupted_at_any_call_of_its_making_is_there_once(
     at_authentik: CourseAtAuthentik, after: bool
 ) -> None:
     at_authentik.watch({"lead", "ann"})
-    crashes = list(every_crash(at_authentik.server, lambda: at_authentik.put({"lead", "ann"}, {"lead"}), after=after))
+    crashes = list(at_authentik.server.every_crash(lambda: at_authentik.put({"lead", "ann"}, {"lead"}), after=after))
     assert len(crashes) > 12
     assert at_authentik.let_in() == {"lead", "ann"}
     assert _counts(at_authentik.server) == (1, 1, 1, 2)
@@ -161,7 +142,7 @@ def test_a_change_that_was_interrupted_at_any_call_is_finished_by_the_next_run(
     secret = at_authentik.outputs("client")["secret"]
     at_authentik.watch({"lead", "ann", "bob"})
     change = lambda: at_authentik.put({"lead", "bob"}, {"lead", "bob"}, title="Python for everybody")  # noqa: E731
-    crashes = list(every_crash(at_authentik.server, change, after=after))
+    crashes = list(at_authentik.server.every_crash(change, after=after))
     assert len(crashes) > 10
     assert at_authentik.let_in() == {"lead", "bob"}
     assert at_authentik.outputs("client")["secret"] == secret
@@ -172,7 +153,7 @@ def test_a_change_that_was_interrupted_at_any_call_is_finished_by_the_next_run(
 @AFTER
 def test_a_course_is_removed_whole_wherever_its_making_ended(at_authentik: CourseAtAuthentik, after: bool) -> None:
     at_authentik.watch({"lead", "ann"})
-    making = every_crash(at_authentik.server, lambda: at_authentik.put({"lead", "ann"}, {"lead"}), after=after)
+    making = at_authentik.server.every_crash(lambda: at_authentik.put({"lead", "ann"}, {"lead"}), after=after)
     for _ in making:
         at_authentik.server.crash = None
         at_authentik.remove()
@@ -187,7 +168,7 @@ def test_a_removal_that_was_interrupted_at_any_call_is_finished_and_opens_nothin
 ) -> None:
     at_authentik.put({"lead", "ann"}, {"lead"})
     at_authentik.watch({"lead", "ann"})
-    crashes = list(every_crash(at_authentik.server, at_authentik.remove, after=after))
+    crashes = list(at_authentik.server.every_crash(at_authentik.remove, after=after))
     assert len(crashes) > 3
     assert _rows(at_authentik.server) == []
     assert at_authentik.intruders == []
