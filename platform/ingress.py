@@ -110,8 +110,14 @@ def traefik_values(config: PlatformConfig, traefik: TraefikIngress) -> dict[str,
     values: dict[str, Any] = {
         "ingressClass": {"enabled": True, "name": traefik.class_name, "isDefaultClass": traefik.default_class},
         "providers": {
-            # the wildcard certificate is a TLSStore
-            "kubernetesCRD": {"enabled": True, "ingressClass": traefik.class_name},
+            "kubernetesCRD": {
+                "enabled": True,
+                "ingressClass": traefik.class_name,
+                # the wildcard certificate is a TLSStore: one of ours, and of nobody else
+                "defaultTLSResourcesNamespace": NAMESPACE,
+                # routes of one namespace never take the name of another's
+                "safeNaming": True,
+            },
             "kubernetesIngress": {"enabled": True, "publishedService": {"enabled": not on_host}},
         },
         "ports": {

@@ -52,6 +52,11 @@ def test_hubs_are_shown_the_wildcard_certificate_where_there_is_one() -> None:
     assert "tlsStore" not in values(certificates={"issuer": "letsencrypt"})
 
 
+def test_no_namespace_but_its_own_decides_which_certificate_is_shown_or_takes_anothers_routes() -> None:
+    resources = values()["providers"]["kubernetesCRD"]
+    assert (resources["defaultTLSResourcesNamespace"], resources["safeNaming"]) == ("traefik", True)
+
+
 def test_the_address_is_what_the_load_balancer_says(rehearse: Rehearse) -> None:
     assert rehearse().exports["address"] == "192.0.2.1"
 
