@@ -23,9 +23,9 @@ from automation.audit import Audit, Reality, compare
 from automation.engine import EngineChoice, engine_choice, operation_environment, target_environment
 from automation.events import Difference, Event, Finished, OperationKind, ResourceStep, from_json
 from automation.failures import CorruptState, Died, LeaseLost, OperationFailed, by_name, classify
+from automation.job import Job, Timing
 from automation.lease import FileLeases, Lease, Leases
 from automation.locks import break_locks
-from automation.operation import Job, Timing
 from automation.settings import StateSettings
 from automation.state import Lock, StackState, StateStore
 from course_stack.local.layout import Layout

@@ -24,7 +24,8 @@ from course_stack.prepare import prepare
 from course_stack.target import Target
 
 if TYPE_CHECKING:
-    from automation.operation import Control, Job, Teller
+    from automation.control import Control, Teller
+    from automation.job import Job
     from automation.workspace import CourseStack, Watcher
 
 Program = Callable[[], None]

@@ -8,7 +8,6 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ from semver import VersionInfo
 
 from automation.embedded.arguments import Arguments, parse
 from automation.embedded.backend import Backend, Stack, not_found, outputs_of
+from automation.embedded.call import Call, Lines, OnLine
 from automation.embedded.errors import EngineError, OperationFailed, Unsupported
 from automation.embedded.locks import remove_locks
 from automation.embedded.secrets import PROVIDER, Keys, PassphraseSecrets, checked, passphrase
-from automation.embedded.settings import Project, StackSettings
+from automation.embedded.settings import StackSettings
 from automation.embedded.state import (
     ENGINE_VERSION,
     STACK_TYPE,
@@ -33,10 +33,7 @@ from automation.embedded.state import (
     now,
     salt_of,
 )
-from automation.embedded.store import Store, open_store
 from automation.embedded.values import Secret, masked, plain
-
-OnLine = Callable[[str], Any]
 
 
 class EmbeddedPulumi(PulumiCommand):
@@ -81,7 +78,7 @@ class EmbeddedPulumi(PulumiCommand):
         return result
 
     def prepare(self, phrase: str, salt: str) -> None:
-        """Begin to derive the key of a stack with this salt line, which takes a fifth of a second; a command that comes
+        """Begin to derive the key of a stack with this salt line, which takes a while; a command that comes
         later finds it."""
         PassphraseSecrets(self._keys, phrase, salt)
 
@@ -108,81 +105,6 @@ class EmbeddedPulumi(PulumiCommand):
     def _begin_to_derive(self, call: Call, arguments: Arguments) -> None:
         if salt := call.settings(call.stack(arguments)).salt:
             self.prepare(passphrase(call.env), salt)
-
-
-class Lines:
-    """Output, line by line, to a callback and for the result."""
-
-    def __init__(self, callback: OnLine | None) -> None:
-        self._callback = callback
-        self._lines: list[str] = []
-        self._lock = threading.Lock()
-        self._error: Exception | None = None
-
-    def __call__(self, text: str) -> None:
-        with self._lock:
-            for line in text.split("\n"):
-                stripped = line.rstrip()
-                self._lines.append(stripped)
-                if self._callback is not None and self._error is None:
-                    try:
-                        self._callback(stripped)
-                    except Exception as error:  # noqa: BLE001 -- a caller's error must not end the operation half-way
-                        self._error = error
-
-    def raise_callback_error(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self._lines)
-
-
-@dataclass(slots=True)
-class Call:
-    """One command: where it runs, its settings, and where its output goes."""
-
-    cwd: str
-    env: dict[str, str]
-    out: Lines
-    err: Lines
-    keys: Keys
-    selected: dict[str, str]
-    operation: Callable[[Call, Arguments, str], None]
-    _store: Store | None = field(default=None, init=False)
-    _project: Project | None = field(default=None, init=False)
-
-    @property
-    def project(self) -> Project:
-        if self._project is None:
-            self._project = Project(self.cwd)
-        return self._project
-
-    @property
-    def store(self) -> Store:
-        if self._store is None:
-            self._store = open_store(self.env)
-        return self._store
-
-    @property
-    def backend(self) -> Backend:
-        return Backend(self.store, self.project.name)
-
-    def stack(self, arguments: Arguments) -> Stack:
-        name = arguments.options.get("stack") or self.selected.get(self.cwd)
-        if not name:
-            raise EngineError(
-                "no stack selected; please use `pulumi stack select` or `pulumi stack init` to choose one"
-            )
-        return self.backend.stack(name)
-
-    def settings(self, stack: Stack) -> StackSettings:
-        return StackSettings(self.project, stack.name)
-
-    def secrets(self, settings: StackSettings, deployment: Mapping[str, Any]) -> PassphraseSecrets:
-        """The secrets of a stack: by the salt of its settings, of its state, or a new one."""
-        return PassphraseSecrets(self.keys, passphrase(self.env), settings.salt or salt_of(deployment))
 
 
 # ---- commands

@@ -34,7 +34,7 @@ from automation.embedded.state import (
 from automation.embedded.values import Properties
 
 if TYPE_CHECKING:
-    from automation.embedded.command import Call
+    from automation.embedded.call import Call
     from automation.embedded.monitor import EngineServer, EngineService, Program
 
 PARALLEL = 16
@@ -142,7 +142,7 @@ class _Run:
         display = Display(self._kind, stack.name, call.out, preview=self._preview)
         self.events = events = Events([display, *([self._stream] if self._stream else [])])
         if self._kind == "update" and not settings.has_secrets:
-            # The key takes a fifth of a second: the program's runtime starts meanwhile.
+            # The key takes an eighth of a second: the program's runtime starts meanwhile.
             self._start_program(settings.values(None))
         crypter = checked(self._secrets).crypter
         decrypt = crypter.decrypt

@@ -76,7 +76,7 @@ DEADLINE: dict[Kind, timedelta] = {
     Kind.REFRESH: timedelta(minutes=15),
     Kind.PURGE: timedelta(hours=2),
 }
-"""How long one attempt may take. Longer than the engine's own deadline (`automation.operation.Timing`, 30 minutes)
+"""How long one attempt may take. Longer than the engine's own deadline (`automation.job.Timing`, 30 minutes)
 where the engine works, so that it ends in its own order first."""
 
 TIME_TO_STOP = timedelta(seconds=90)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import pytest
 
-from automation.operation import Timing
+from automation.job import Timing
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks
 from automation.state import S3Objects, StateStore

@@ -15,8 +15,8 @@ from automation import processes
 from automation.engine import operation_environment
 from automation.events import OperationKind
 from automation.failures import DeadlinePassed, LeaseLost
+from automation.job import Job, Timing
 from automation.lease import FileLease, FileLeases
-from automation.operation import Job, Timing
 from tests.automation.conftest import TARGET, Site
 from tests.automation.tiny import PROGRAM
 from tests.support.waiting import wait_for

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import pytest
 
 from automation import processes
-from automation.operation import Timing
+from automation.job import Timing
 from automation.reality import LocalReality
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks

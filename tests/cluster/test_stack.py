@@ -17,7 +17,7 @@ from typing import Literal, cast
 import pytest
 
 from automation import processes
-from automation.operation import Timing
+from automation.job import Timing
 from automation.settings import ENGINE_ENV, StateSettings
 from automation.stacks import CourseStacks
 from automation.state import StackState, StateStore

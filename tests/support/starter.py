@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from automation import processes
 from automation.failures import OperationFailed
-from automation.operation import Timing
+from automation.job import Timing
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks
 from course_stack.local.layout import Layout

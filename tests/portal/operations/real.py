@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from automation.job import Timing
 from automation.lease import Leases
-from automation.operation import Timing
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks
 from course_stack.local.layout import Layout
