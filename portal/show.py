@@ -16,10 +16,11 @@ from flask_babel import get_locale, ngettext
 from flask_babel import gettext as _
 from markupsafe import Markup
 
+from portal.archives import causes as archives_causes
 from portal.i18n import locale_of, translate
 from portal.lifecycle import STATUS_NAMES, Status
-from portal.models import Attempt, Operation
-from portal.operations.causes import CAUSES
+from portal.models import Archive, Attempt, Operation
+from portal.operations import causes
 from portal.texts import N_
 
 
@@ -88,6 +89,8 @@ ARCHIVE: dict[str, Look] = {
     "failed": Look(N_("failed"), "exclamation-octagon", "bad"),
 }
 """Statuses of an archive."""
+
+_CAUSES = causes.CAUSES | archives_causes.CAUSES
 
 MAIL: dict[str, Look] = {
     "waiting": Look(N_("waiting"), "hourglass-split", "wait"),
@@ -184,9 +187,9 @@ def file_size(count: float) -> str:
     return f"{number(count, 1)} TiB"
 
 
-def cause(failed: Operation | Attempt) -> str:
+def cause(failed: Operation | Attempt | Archive) -> str:
     """Why it did not succeed, for everybody; nothing where it did."""
-    return translate(CAUSES.get(failed.failure_kind, ""))
+    return translate(_CAUSES.get(failed.failure_kind, ""))
 
 
 def initials(name: str) -> str:

@@ -35,7 +35,22 @@ class Order:
     about: dict[str, Any]
 
 
-Outcome = tuple[str, ArchiveFacts | HomeUnreadable | ArchiveDamaged]
+class HomeGone(HomeUnreadable):
+    """The storage has the home no longer."""
+
+
+class HomeInUse(HomeUnreadable):
+    """A server has the home open: a copy would be of no one moment."""
+
+
+class CopyingEnded(HomeUnreadable):
+    """Whatever copied the home ended before it was done, or never began."""
+
+
+Failure = HomeUnreadable | ArchiveDamaged
+"""Why there is no archive of a home. What is told to people follows from the class (`portal.archives.causes`)."""
+
+Outcome = tuple[str, ArchiveFacts | Failure]
 """A home, and what is known of its archive or why there is none."""
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from portal.archives.causes import CAUSES, INTERRUPTED
 from portal.archives.pack import ArchiveFacts
 from portal.archives.storage import Owner
 from portal.archives.store import archive_key
@@ -48,7 +49,7 @@ def begin_archive(session: Session, course: Course, closing: int, home: str, buc
     )
     for row in rows:
         if row.status == "running":
-            row.status, row.failure = "failed", "Interrupted."
+            row.status, row.failure, row.failure_kind = "failed", CAUSES[INTERRUPTED], INTERRUPTED
     number = max((row.number for row in rows), default=0) + 1
     owner = session.get_one(Home, (course.id, home))
     archive = Archive(
@@ -75,10 +76,10 @@ def verified(session: Session, archive: int, facts: ArchiveFacts, now: datetime)
     row.size, row.sha256, row.files, row.skipped = facts.size, facts.sha256, facts.files, facts.skipped
 
 
-def failed(session: Session, archive: int, why: str) -> None:
-    """The try came to nothing."""
+def failed(session: Session, archive: int, why: str, kind: str) -> None:
+    """The try came to nothing, for a reason of this kind (`portal.archives.causes`)."""
     row = session.get_one(Archive, archive)
-    row.status, row.failure = "failed", why
+    row.status, row.failure, row.failure_kind = "failed", why, kind
 
 
 def abandoned_keys(session: Session, course: Course, home: str) -> list[str]:

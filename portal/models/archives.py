@@ -63,5 +63,8 @@ class Archive(Base):
     """How many things of the home are not in it, or not as they should be; its MANIFEST names them."""
     sha256: Mapped[str | None] = mapped_column(String(64))
     failure: Mapped[str] = mapped_column(Text, default="")
+    """Why it failed, in one sentence as the work told it."""
+    failure_kind: Mapped[Word] = mapped_column(default="")
+    """Key of `portal.archives.causes.CAUSES`."""
 
     course: Mapped[Course] = relationship()

@@ -26,6 +26,7 @@ CAUSES: dict[str, str] = {
     "ObjectStoreFailed": N_("The store for files does not answer, or refuses."),
     "ClusterFailed": N_("The cluster does not answer, or refuses."),
     "StorageFailed": N_("The storage of the home directories does not answer, or refuses."),
+    "HomesNotArchived": N_("Not every home directory could be copied."),
     "HubFailed": N_("The hub does not do what it should."),
     "ServerFailed": N_("A notebook server could not be started or stopped."),
     "NotebookFailed": N_("A notebook could not be run to its end."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,11 +12,10 @@ from automation.failures import ObjectStoreFailed, OperationFailed
 from course_stack.local.layout import Layout
 from course_stack.object_store import ObjectStoreError
 from portal.archives import records
-from portal.archives.copy import Order, Outcome
+from portal.archives.copy import Failure, HomeGone, HomeInUse, Order, Outcome
 from portal.archives.pack import ArchiveFacts
 from portal.archives.storage import HomeStorage, StorageFailed, storage_of
 from portal.archives.store import ArchiveStore
-from portal.archives.walk import HomeUnreadable
 from portal.groups.reconcile import connected
 from portal.hub_api import Patience
 from portal.texts import N_
@@ -25,6 +24,10 @@ from portal.worker.run import Run
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks at whether the work shall go on."""
+
+
+class HomesNotArchived(OperationFailed):
+    """Not every home has an archive that counts."""
 
 
 def archive(run: Run) -> dict[str, Any]:
@@ -69,16 +72,15 @@ def _archive_all(run: Run, *, final: bool) -> dict[str, Any]:
         batch = todo[begin : begin + storage.at_once]
         _tell_batch(run, [home for home, _ in batch], begin, len(todo))
         used = storage.in_use() - {home for home, subject in batch if not final and subject in run.spec.leads}
-        able: list[str] = []
-        outcomes: list[Outcome] = []
+        unable: dict[str, Failure] = {}
         for home, _ in batch:
             if home not in found:
-                outcomes.append((home, HomeUnreadable("The home is no longer in the storage.")))
+                unable[home] = HomeGone("The home is no longer in the storage.")
             elif home in used:
-                outcomes.append((home, HomeUnreadable("A server still has the home open.")))
-            else:
-                able.append(home)
-        for home, outcome in chain(outcomes, _archive(run, storage, store, able)):
+                unable[home] = HomeInUse("A notebook server still has the home open.")
+        _refuse(run, store, unable)
+        able = [home for home, _ in batch if home not in unable]
+        for home, outcome in chain(unable.items(), _archive(run, storage, store, able)):
             if isinstance(outcome, ArchiveFacts):
                 done.append(outcome)
             else:
@@ -87,7 +89,7 @@ def _archive_all(run: Run, *, final: bool) -> dict[str, Any]:
             run.tell(Progress(len(done) + len(failures), len(todo)))
     if failures and not waived:
         home, why = next(iter(failures.items()))
-        raise OperationFailed(f"{len(failures)} of {len(todo)} homes could not be archived, among them {home}: {why}")
+        raise HomesNotArchived(f"{len(failures)} of {len(todo)} homes could not be archived, among them {home}: {why}")
     return {
         "archived": len(done),
         "already_archived": len(found) - len([home for home, _ in todo if home in found]),
@@ -110,6 +112,17 @@ def _tell_batch(run: Run, homes: Sequence[str], before: int, total: int) -> None
         )
 
 
+def _refuse(run: Run, store: ArchiveStore, unable: Mapping[str, Failure]) -> None:
+    """Write down why these homes are not copied now, as a try of each that failed: people see it there."""
+    if not unable:
+        return
+    with run.transaction() as session:
+        course, now = run.course(session), run.clock.now()
+        for home, failure in unable.items():
+            row = records.begin_archive(session, course, run.closing, home, store.bucket, now)
+            records.failed(session, row.id, str(failure), type(failure).__name__)
+
+
 def _archive(run: Run, storage: HomeStorage, store: ArchiveStore, homes: Sequence[str]) -> Iterator[Outcome]:
     """Archive these homes at once, each as a new try; what becomes of it is written down before it is told."""
     if not homes:
@@ -125,7 +138,7 @@ def _archive(run: Run, storage: HomeStorage, store: ArchiveStore, homes: Sequenc
                 if isinstance(outcome, ArchiveFacts):
                     records.verified(session, numbers.pop(home), outcome, run.clock.now())
                 else:
-                    records.failed(session, numbers.pop(home), str(outcome))
+                    records.failed(session, numbers.pop(home), str(outcome), type(outcome).__name__)
             if isinstance(outcome, ArchiveFacts):
                 for skipped in outcome.first_skipped[:3]:
                     run.tell(
@@ -133,13 +146,14 @@ def _archive(run: Run, storage: HomeStorage, store: ArchiveStore, homes: Sequenc
                     )
             yield home, outcome
     except (ObjectStoreError, StorageFailed) as error:
+        failure = error if isinstance(error, StorageFailed) else ObjectStoreFailed(str(error))
         with run.transaction() as session:
             for number in numbers.values():
-                records.failed(session, number, str(error))
-        if isinstance(error, StorageFailed):
+                records.failed(session, number, failure.message, type(failure).__name__)
+        if failure is error:
             raise
         # no other home would fare better
-        raise ObjectStoreFailed(str(error)) from error
+        raise failure from error
 
 
 def _begin(run: Run, store: ArchiveStore, homes: Sequence[str]) -> tuple[list[Order], dict[str, int], list[str]]:

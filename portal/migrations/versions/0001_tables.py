@@ -208,6 +208,7 @@ def upgrade() -> None:
         sa.Column("skipped", sa.Integer(), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("failure", sa.Text(), nullable=False),
+        sa.Column("failure_kind", sa.String(length=64), nullable=False),
         sa.CheckConstraint("status IN ('running', 'verified', 'failed')", name=op.f("ck_archives_status")),
         sa.ForeignKeyConstraint(["course_id"], ["courses.id"], name=op.f("fk_archives_course_id_courses")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_archives")),

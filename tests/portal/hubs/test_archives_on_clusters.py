@@ -26,7 +26,7 @@ from course_stack.object_store import AccessKey, ObjectStoreError
 from portal.archives.bundle import MODULES, program
 from portal.archives.cluster import ClusterHomes
 from portal.archives.copy import Order
-from portal.archives.pack import ArchiveFacts
+from portal.archives.pack import ArchiveDamaged, ArchiveFacts
 from portal.archives.pod import brief, line, outcome_of
 from portal.archives.storage import Owner, StorageFailed
 from portal.archives.store import ArchiveStore
@@ -150,11 +150,13 @@ def test_what_is_told_comes_back_as_it_was() -> None:
         "anna",
         ArchiveFacts(1234, "ab" * 32, 5, 3, 999, 1, (Skipped("a\\nb", "a socket"),)),
     )
-    home, failure = outcome_of(line("ben", HomeUnreadable("The disk is broken.")))
-    assert (home, str(failure)) == ("ben", "The disk is broken.")
+    for sent in (HomeUnreadable("The disk is broken."), ArchiveDamaged("It is another.")):
+        home, failure = outcome_of(json.loads(json.dumps(line("ben", sent))))
+        assert (home, type(failure), str(failure)) == ("ben", type(sent), str(sent))
     with pytest.raises(ObjectStoreError, match="is full"):
         outcome_of({"store": "It is full."})
-    for nonsense in ({}, {"home": "anna"}, {"home": "anna", "facts": {"size": 1}}):
+    odd = {"home": "anna", "failure": "x", "kind": "SystemExit"}
+    for nonsense in ({}, odd, {"home": "anna"}, {"home": "anna", "facts": {"size": 1}}):
         with pytest.raises(ValueError, match="not an outcome"):
             outcome_of(nonsense)
 

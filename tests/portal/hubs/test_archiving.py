@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from sqlalchemy import select
@@ -21,7 +21,8 @@ from course_stack.object_store import ObjectStoreError
 from course_stack.target import Target
 from portal.actor import Actor
 from portal.archives import records, walk
-from portal.archives.copy import Order, Outcome, archive_homes
+from portal.archives.causes import CAUSES
+from portal.archives.copy import Failure, Order, Outcome, archive_homes
 from portal.archives.storage import Owner, StorageFailed, storage_of
 from portal.archives.store import ArchiveStore
 from portal.archives.waiver import waive
@@ -35,7 +36,7 @@ from portal.lifecycle import Status
 from portal.models import Archive, AuditEntry, Course, Home, User
 from portal.worker import archiving, closing
 from portal.worker import homes as noting
-from portal.worker.archiving import archive, archive_leads
+from portal.worker.archiving import HomesNotArchived, archive, archive_leads
 from portal.worker.closing import close
 from portal.worker.homes import note_homes
 from tests.portal.clock import MovableClock
@@ -251,6 +252,36 @@ def test_a_home_that_is_gone_from_the_storage_blocks_the_removal(world: World) -
     assert world.missing() == ["ben"]
 
 
+def test_each_try_that_fails_says_what_kind_of_failure_it_was(world: World) -> None:
+    world.close()
+    world.storage.broken = {"anna"}
+    world.storage.used = {"ben"}
+    del world.storage.owners["lena"]
+    with pytest.raises(HomesNotArchived):
+        archive(world.run)
+    world.storage.broken, world.storage.used = set(), set()
+    world.keeper.damage = lambda data: data + b"x"
+    with pytest.raises(HomesNotArchived):
+        archive(world.run)
+    world.keeper.is_down = True
+    with pytest.raises(ObjectStoreFailed):
+        archive(world.run)
+    kinds = {home: [row.failure_kind for row in world.rows() if row.home == home] for home in ("anna", "ben", "lena")}
+    assert kinds == {
+        "anna": ["HomeUnreadable", "ArchiveDamaged", "ObjectStoreFailed"],
+        "ben": ["HomeInUse", "ArchiveDamaged"],
+        "lena": ["HomeGone", "HomeGone"],
+    }
+    assert all(row.failure for row in world.rows())
+
+
+def test_every_kind_of_failure_of_an_archive_has_words() -> None:
+    def kinds(one: type) -> set[str]:
+        return {one.__name__}.union(*map(kinds, one.__subclasses__()))
+
+    assert set().union(*map(kinds, get_args(Failure))) < CAUSES.keys()
+
+
 def test_a_store_that_is_down_is_told_once_and_the_next_try_goes_on(world: World) -> None:
     world.close()
     world.keeper.is_down = True
@@ -322,7 +353,7 @@ def test_an_interrupted_pass_goes_on_where_it_was(world: World) -> None:
     assert world.keeper.aborted == ["ben", "lena"]
     assert [(row.home, row.number, row.status, row.failure) for row in world.rows()] == [
         ("anna", 1, "verified", ""),
-        ("ben", 1, "failed", "Interrupted."),
+        ("ben", 1, "failed", "The copying was interrupted."),
         ("ben", 2, "verified", ""),
         ("lena", 1, "verified", ""),
     ]

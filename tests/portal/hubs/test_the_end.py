@@ -241,7 +241,7 @@ def test_a_home_that_a_server_has_open_is_not_archived(course: DeployedCourse, r
     working(course, "student")
     with run.transaction() as session:
         run.course(session).status = Status.CLOSED
-    with pytest.raises(OperationFailed, match="A server still has the home open"):
+    with pytest.raises(OperationFailed, match="A notebook server still has the home open"):
         archive(run)
     assert not is_settled(run)
     with HubApi(hub_of(course), patience=QUICK) as api:

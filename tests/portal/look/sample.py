@@ -12,6 +12,7 @@ from portal.actor import SYSTEM, Actor
 from portal.clock import SiteClock
 from portal.lifecycle import Status
 from portal.models import (
+    Archive,
     Attempt,
     AttemptEvent,
     CatalogueImage,
@@ -112,6 +113,23 @@ def fill(session: Session, clock: SiteClock) -> Sample:
             server_stopped_at=clock.now(),
         )
         session.add(home)
+        is_read = person is others[0]
+        facts = {"verified_at": clock.now(), "size": 123_456, "files": 17, "skipped": 1, "sha256": "0" * 64}
+        failure = {"failure": "'disk' cannot be read: Input/output error.", "failure_kind": "HomeUnreadable"}
+        session.add(
+            Archive(
+                course_id=home.course_id,
+                closing=1,
+                home=home.home,
+                issuer=home.issuer,
+                subject=home.subject,
+                status="verified" if is_read else "failed",
+                began_at=clock.now(),
+                bucket="archives",
+                key=home.home,
+                **(facts if is_read else failure),
+            )
+        )
     mail = Mail(
         event="course_approved",
         event_key="sample",
