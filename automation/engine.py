@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from automation import processes
-from automation.failures import EngineUnusable
+from automation.failures import ClusterFailed, EngineUnusable
 from automation.settings import ENGINE_ENV, SettingsError, StateSettings
-from course_stack.credentials import in_folder
+from course_stack import trust
+from course_stack.credentials import CredentialsError, in_folder
 from course_stack.local.layout import Layout
 from course_stack.target import CREDENTIALS_ENV, Target
 
@@ -106,10 +107,13 @@ def credentials_folder(target: Target, layout: Layout, environ: Mapping[str, str
 
 
 def target_environment(target: Target, layout: Layout, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What tells providers where their keys are. Without a kubeconfig among them, the caller's KUBECONFIG stands, or
-    the account of the pod that this is."""
+    """What tells providers where their keys are, and whom to believe. Without a kubeconfig among them, the caller's
+    KUBECONFIG stands, or the account of the pod that this is. Raises `ClusterFailed`."""
     folder = credentials_folder(target, layout, environ)
-    found = {CREDENTIALS_ENV: str(folder)}
+    try:
+        found = {CREDENTIALS_ENV: str(folder), **trust.environment(target, layout, folder)}
+    except CredentialsError as error:
+        raise ClusterFailed(str(error)) from error
     if target.cluster is not None:
         path = in_folder(target.cluster.kubeconfig, folder, of=target.name)
         if path is not None and path.is_file():

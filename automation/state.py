@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from automation.failures import CorruptState, DiskFull, OperationFailed, StoreDown, WrongCredentials
 from automation.settings import StateSettings
+from course_stack.hub_files.trust import distrust
 
 MARKER = ".keep/keep"
 """A small object that keeps a folder from being empty.
@@ -382,6 +383,8 @@ class S3Objects:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             raise self._refusal(code, status) from error
         except BotoCoreError as error:
+            if why := distrust(error):
+                raise StoreDown(f"The state store at {self._place} cannot be asked: {why}") from error
             raise StoreDown(
                 f"The state store at {self._place} cannot be reached ({type(error).__name__}). Check that it runs and "
                 "that JHAAS_STATE_URL is right."

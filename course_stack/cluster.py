@@ -145,6 +145,13 @@ class ClusterTarget(_Frozen):
     kubeconfig: str = Field(
         default="kubeconfig", pattern=r"^[a-z0-9][a-z0-9.-]*$", description="File in the credentials' folder."
     )
+    authority: str | None = Field(
+        default=None,
+        pattern=r"^(/\S+|[a-z0-9][a-z0-9.-]*)$",
+        description="Certificates (PEM) of who signed those of sign-in, object store and hubs, where the public "
+        "authorities did not: a file in the credentials' folder, or its full path. Hubs, notebooks and Jobs believe "
+        "them, and operations on courses.",
+    )
     chart: ChartSource = ChartSource()
     images: Images
     edge: Annotated[IngressEdge | GatewayEdge | NoEdge, Field(discriminator="kind")] = IngressEdge()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from course_stack.hub_files.trust import PUBLIC
 from course_stack.spec import GitRepository
 
 WAIT_SECONDS = 20
@@ -29,6 +30,11 @@ exec git clone ${2:+--branch "$2"} -- "$1" "$3"
 at files that the person has changed, where nbgitpuller keeps these and goes on."""
 
 
+TRUSTING = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
+"""Variables by which programs are told of a file of authorities: OpenSSL and most languages, curl and R, git, pip and
+Python's requests, clients of S3. Node.js takes a file beside its own authorities."""
+
+
 def wrapped(command: Sequence[str], repositories: Sequence[GitRepository], steps: Sequence[str]) -> list[str]:
     """The server's command with the start-up in front of it; the command itself where there is none."""
     if not repositories and not steps:
@@ -36,9 +42,11 @@ def wrapped(command: Sequence[str], repositories: Sequence[GitRepository], steps
     return ["/bin/bash", "-c", script(repositories, steps), "start-up", *command]
 
 
-def script(repositories: Sequence[GitRepository], steps: Sequence[str]) -> str:
-    """A shell script whose arguments are the server's command."""
+def script(repositories: Sequence[GitRepository], steps: Sequence[str], authority: str | None = None) -> str:
+    """A shell script whose arguments are the server's command. `authority` is a file of certificates (PEM) that it and
+    everything that it starts believe beside the public ones."""
     lines = [
+        *(_trust(authority) if authority is not None else ()),
         "cd ~; mkdir -p .jhaas",
         "export GIT_TERMINAL_PROMPT=0",
         f"rm -f {LOG}.failed",
@@ -62,6 +70,24 @@ def script(repositories: Sequence[GitRepository], steps: Sequence[str]) -> str:
         'exec "$@"',
     ]
     return "\n".join(lines)
+
+
+def _trust(authority: str) -> list[str]:
+    """Each image keeps the public authorities in another place. Where none is found, programs go on with what they
+    bring; what the course sets itself stays."""
+    told = " ".join(f'{name}="${{{name}:-$believed}}"' for name in TRUSTING)
+    of_python = "\"$(python3 -c 'import certifi; print(certifi.where())' 2>/dev/null)\""
+    return [
+        f'for public in "$SSL_CERT_FILE" {" ".join(PUBLIC)} {of_python}; do',
+        '  if [ -s "$public" ] && believed=$(mktemp); then',
+        f'    cat "$public" {authority} >"$believed"',
+        '    SSL_CERT_FILE="$believed"',
+        f"    export {told}",
+        "    break",
+        "  fi",
+        "done",
+        f'export NODE_EXTRA_CA_CERTS="${{NODE_EXTRA_CA_CERTS:-{authority}}}"',
+    ]
 
 
 def _pull(repository: GitRepository) -> str:

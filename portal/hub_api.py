@@ -19,6 +19,8 @@ from urllib.parse import quote
 import httpx
 
 from automation.failures import HubFailed
+from course_stack.hub_files.trust import distrust
+from course_stack.trust import context
 from portal.reach import reach
 from portal.worker.run import Hub
 
@@ -98,6 +100,7 @@ class HubApi:
             base_url=address.url,
             headers={"Host": address.host, "Authorization": f"token {hub.api_token}"},
             timeout=httpx.Timeout(timeout, connect=min(timeout, 5)),
+            verify=context(),
             # a proxy of the environment is no way to a hub on this machine
             trust_env=not address.is_local,
         )
@@ -254,8 +257,10 @@ class HubApi:
         try:
             answer = self._http.request(method, path, json=body, params=query, headers={"Accept": accept})
         except httpx.HTTPError as error:
-            reason = "it did not answer in time" if isinstance(error, httpx.TimeoutException) else "it does not answer"
-            raise HubUnreachable(f"{self._place} was asked to {what}, but {reason}.") from None
+            reason = (
+                "it did not answer in time." if isinstance(error, httpx.TimeoutException) else "it does not answer."
+            )
+            raise HubUnreachable(f"{self._place} was asked to {what}, but {distrust(error) or reason}") from None
         if answer.status_code in (502, 503, 504) or (answer.status_code == 404 and not _is_of_a_hub(answer)):
             # the edge answers in the hub's place
             raise HubUnreachable(f"{self._place} was asked to {what}, but it does not run (HTTP {answer.status_code}).")

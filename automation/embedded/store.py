@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from automation.embedded.errors import EngineError, Unsupported
+from course_stack.hub_files.trust import of_aws_clients
 
 
 class StoreError(EngineError):
@@ -288,7 +289,7 @@ def s3_client(at: S3Address, env: Mapping[str, str]) -> Any:
     written = [
         str(Path(file).stat().st_mtime_ns) for name in names if name.endswith("_FILE") and (file := _file(given, name))
     ]
-    key = (str(place), *written, *(given.get(name) for name in names))
+    key = (str(place), of_aws_clients(), *written, *(given.get(name) for name in names))
     with _clients_lock:
         if key not in _clients:
             _clients[key] = _make_client(at, given)
@@ -336,6 +337,7 @@ def _make_client(at: S3Address, given: Mapping[str, str]) -> Any:
         region_name=at.texts.get("region") or given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION"),
         endpoint_url=at.texts.get("endpoint") or None,
         use_ssl=not at.flags.get("disable_https", False),
+        verify=of_aws_clients(),
         config=Config(**options),
     )
 

@@ -34,6 +34,10 @@ class CourseAuthenticator(GenericOAuthenticator):  # type: ignore[misc] # it has
         help="Host header for calls to the provider, where its internal address differs from its public one.",
         config=True,
     )
+    authorities = Unicode(
+        help="File with the certificates of all authorities that the provider's may be of; empty: the public ones.",
+        config=True,
+    )
     end_session_url = Unicode(help="Where the provider ends its own session; empty: it stays.", config=True)
     home_url = Unicode(help="Public address of this hub, to which the provider leads back from there.", config=True)
     check_user = Unicode(
@@ -65,10 +69,12 @@ class CourseAuthenticator(GenericOAuthenticator):  # type: ignore[misc] # it has
         return username != self.check_user and bool(super().check_blocked_users(username, authentication))
 
     async def fetch(self, req: Any, label: str = "fetching", parse_json: bool = True, **kwargs: Any) -> Any:  # noqa: ARG002
-        """As the original, with the provider's host name. It notes where the provider could not be reached, and logs
-        no answer's text: a provider in trouble quotes what it was sent."""
+        """As the original, with the provider's host name and the authorities that vouch for it. It notes where the
+        provider could not be reached, and logs no answer's text: a provider in trouble quotes what it was sent."""
         if self.provider_host:
             req.headers["Host"] = self.provider_host
+        if self.authorities:
+            req.ca_certs = self.authorities
         try:
             response = await self.http_client.fetch(req, **kwargs)
         except (HTTPClientError, OSError) as error:

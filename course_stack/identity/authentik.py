@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from course_stack.hub_files.trust import distrust
 from course_stack.identity import ClientRequest, Endpoints, IdentityError, OidcClient
 from course_stack.identity.connection import Connection
 from course_stack.target import IdentityTarget
@@ -358,6 +359,8 @@ class Authentik(Connection):
                 f"Authentik ({self._url}) did not answer within {_TIMEOUT:g} seconds: look at its log and its database."
             ) from None
         except httpx.TransportError as error:
+            if why := distrust(error):
+                raise IdentityError(f"Authentik ({self._url}) cannot be asked: {why}") from None
             raise IdentityError(
                 f"Authentik ({self._url}) does not answer ({type(error).__name__}): start it, or correct its address."
             ) from None

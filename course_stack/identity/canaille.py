@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from course_stack.hub_files.trust import distrust
 from course_stack.identity import ClientRequest, Endpoints, IdentityError, OidcClient
 from course_stack.identity.connection import Connection
 from course_stack.target import IdentityTarget
@@ -298,6 +299,8 @@ class Canaille(Connection):
         try:
             yield
         except httpx.TransportError as error:
+            if why := distrust(error):
+                raise IdentityError(f"The identity provider {self._url} cannot be asked: {why}") from error
             raise IdentityError(
                 f"The identity provider {self._url} does not answer ({type(error).__name__}): start it, "
                 "or correct its address."

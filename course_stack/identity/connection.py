@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from course_stack.trust import context
+
 if TYPE_CHECKING:
     import httpx
 
@@ -33,6 +35,6 @@ class Connection:
         import httpx
 
         given: dict[str, Any] = self._given
-        client = httpx.Client(**given, trust_env=False)
+        client = httpx.Client(**given, verify=context(), trust_env=False)
         weakref.finalize(self, client.close)  # for those who only let go of us
         return client

@@ -7,15 +7,18 @@ made for a moment (`course_stack.kubernetes.probe`).
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
-from course_stack.cluster import ClusterTarget, GatewayEdge, IngressEdge, Placement
+from course_stack.cluster import ClusterTarget, GatewayEdge, IngressEdge, NoEdge, Placement
 from course_stack.kubernetes.api import Cluster, ClusterError
 from course_stack.kubernetes.probe import CONNECT, PORT, SERVE, TRY_MODULES, WRITE, Probe, probing
 from course_stack.target import Target
+from course_stack.trust import context
 
 if TYPE_CHECKING:
     from lightkube.models.core_v1 import Node
@@ -25,11 +28,14 @@ OLDEST = (1, 28)
 GPUS = ("nvidia.com/gpu", "amd.com/gpu")
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 DEFAULT_INGRESS = "ingressclass.kubernetes.io/is-default-class"
+HANDSHAKE_SECONDS = 10
 SILENCE_SECONDS = 20
 """Network policies reach a node's network within this time."""
 
 State = Literal["ok", "warn", "fail"]
 Resolve = Callable[[str], frozenset[str]]
+Handshake = Callable[[str], object]
+"""Connects to an https address, as every call does. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,25 @@ def resolve(host: str) -> frozenset[str]:
     return frozenset()
 
 
+def handshake(url: str) -> None:
+    """Connect to an https address and look at its certificate. Raises OSError, of which `ssl.SSLError` is one."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    with (
+        socket.create_connection((host, parts.port or 443), HANDSHAKE_SECONDS) as way,
+        context().wrap_socket(way, server_hostname=host),
+    ):
+        return
+
+
 def checks(
-    cluster: Cluster, target: Target, *, registry: str = "", probe: Probe | None = None, resolve: Resolve = resolve
+    cluster: Cluster,
+    target: Target,
+    *,
+    registry: str = "",
+    probe: Probe | None = None,
+    resolve: Resolve = resolve,
+    handshake: Handshake = handshake,
 ) -> Iterator[Finding]:
     """Look at the cluster, one finding after the other, as they are known. `registry` is the content of the image pull
     secret, in Base64. One that does not answer at all is the only finding."""
@@ -68,6 +91,7 @@ def checks(
         ("storage", lambda: _storage(cluster, settings)),
         ("edge", lambda: _edge(cluster, settings)),
         ("address", lambda: _address(cluster, target, resolve)),
+        ("trust", lambda: _trust(target, resolve, handshake)),
         ("probe", lambda: _probe(probe or Probe(cluster, target), settings, registry)),
     ]
     for about, look in parts:
@@ -314,7 +338,7 @@ def _certificates(cluster: Cluster, edge: IngressEdge) -> Iterator[Finding]:
         else:
             yield Finding("certificates", "ok", f"Each course's is issued by {edge.cluster_issuer}")
     elif edge.tls == "edge":
-        yield Finding("certificates", "ok", "The edge's own wildcard certificate; see whether a browser takes it")
+        yield Finding("certificates", "ok", "The edge's own wildcard certificate")
     else:
         yield Finding("certificates", "warn", "None: sign-in and notebooks go in clear text", "Trials only.")
 
@@ -338,6 +362,35 @@ def _address(cluster: Cluster, target: Target, resolve: Resolve) -> Iterator[Fin
         yield Finding("address", "ok", f"{text}: the edge")
     else:
         yield Finding("address", "warn", f"{text}; the edge is at {', '.join(sorted(edge))}", advice)
+
+
+def _trust(target: Target, resolve: Resolve, handshake: Handshake) -> Iterator[Finding]:
+    """Whether what hubs, Jobs and operations call shows certificates that they believe: the public authorities', and
+    the target's own. We believe the same here."""
+    settings = target.cluster
+    assert settings is not None
+    called = {
+        "certificate of the sign-in": target.identity.internal_url or target.identity.url,
+        "certificate of the object store": target.object_store.endpoint or "",
+    }
+    edge = settings.edge
+    host = target.hub_host("probe")
+    # where each course has a certificate of its own, none is there yet
+    if not (isinstance(edge, IngressEdge) and edge.tls != "edge") and not isinstance(edge, NoEdge) and resolve(host):
+        called["certificate of hubs"] = target.hub_url("probe")
+    for about, url in called.items():
+        if not url.startswith("https:"):
+            continue
+        try:
+            handshake(url)
+        except ssl.SSLCertVerificationError as error:
+            advice = "Give the certificate of who signed it: cluster.authority of the target."
+            yield Finding(about, "fail", f"{url} shows one that nobody vouches for: {error.verify_message}", advice)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            yield Finding(about, "warn", f"{url} does not answer from here ({reason})", "Does it run, and is it right?")
+        else:
+            yield Finding(about, "ok", f"{url} shows one that is believed")
 
 
 def _edge_addresses(cluster: Cluster, namespace: str, resolve: Resolve) -> frozenset[str]:

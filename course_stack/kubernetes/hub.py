@@ -25,6 +25,7 @@ from course_stack.kubernetes.values import HubKeys, hub_values
 from course_stack.login import Login
 from course_stack.spec import CourseSpec
 from course_stack.target import Target
+from course_stack.trust import authority
 
 HISTORY = 3
 """Revisions of the release that Helm keeps, each a Secret with all values."""
@@ -117,7 +118,7 @@ def _release(spec: CourseSpec, target: Target, keys: HubKeys, opts: pulumi.Resou
         version=plan.version,
         repository_opts=RepositoryOptsArgs(repo=plan.repository) if plan.repository else None,
         timeout=plan.timeout,
-        values=hub_values(spec, target, keys),
+        values=hub_values(spec, target, keys, authority(target)),
         max_history=HISTORY,
         # what a failed upgrade added goes again; a failed first try stays, and the next one goes on from there
         cleanup_on_fail=True,

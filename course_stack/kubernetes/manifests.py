@@ -23,9 +23,10 @@ def placeholders() -> HubKeys:
 
 
 def release_document(spec: CourseSpec, target: Target) -> dict[str, Any]:
-    """The Helm release with its values, secrets as placeholders."""
+    """The Helm release with its values, secrets and certificates as placeholders."""
     plan = {name: value for name, value in asdict(release_plan(spec, target)).items() if value is not None}
-    return {"release": plan, "values": hub_values(spec, target, placeholders())}
+    named = target.cluster.authority if target.cluster is not None else None
+    return {"release": plan, "values": hub_values(spec, target, placeholders(), named and f"[certificates: {named}]")}
 
 
 def manifests(spec: CourseSpec, target: Target) -> list[Manifest]:

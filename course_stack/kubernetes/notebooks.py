@@ -28,6 +28,8 @@ HOME = "/home/jovyan"
 """Where a notebook finds its home: as in Jupyter's container images."""
 
 START_UP = "/etc/jhaas/start-up.sh"
+AUTHORITY = "/etc/jhaas/authority.crt"
+"""What the target's authority signed, notebooks believe: a repository of the campus, the object store."""
 
 SETTINGS = "/etc/jhaas/jupyter"
 LAB_SETTINGS = "labconfig/default_setting_overrides.json"
@@ -43,13 +45,13 @@ SHARED_MEMORY = "shared-memory"
 MIB = 2**20
 
 
-def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
-    """The chart's `singleuser`."""
+def notebooks(spec: CourseSpec, cluster: ClusterTarget, authority: str | None = None) -> dict[str, Any]:
+    """The chart's `singleuser`. `authority`: the certificates (PEM) that the target names."""
     names = ClusterNames(spec.slug)
     return {
         # KubeSpawner gives the whole reference to the kubelet; without a tag of its own the chart leaves it as it is
         "image": {**image(None, cluster), "name": spec.image, "tag": ""},
-        "cmd": _command(spec),
+        "cmd": _command(spec, authority),
         "defaultUrl": _no_expansion_in_urls(spec.default_url),
         "extraEnv": {
             "HOME": HOME,
@@ -57,7 +59,7 @@ def notebooks(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, Any]:
             "JUPYTER_CONFIG_PATH": SETTINGS,
             **{name: _literal(value) for name, value in spec.environment.items()},
         },
-        "extraFiles": _files(spec),
+        "extraFiles": _files(spec, authority),
         "extraLabels": names.labels,
         "startTimeout": START_SECONDS,
         "uid": cluster.uid,
@@ -205,16 +207,16 @@ def _mount(volume: SharedVolume) -> str:
     return f"shared-{volume.name}"
 
 
-def _command(spec: CourseSpec) -> list[str]:
+def _command(spec: CourseSpec, authority: str | None) -> list[str]:
     server = ["jupyterhub-singleuser"]
-    return ["/bin/sh", START_UP, *server] if _has_start_up(spec) else server
+    return ["/bin/sh", START_UP, *server] if _has_start_up(spec, authority) else server
 
 
-def _has_start_up(spec: CourseSpec) -> bool:
-    return bool(spec.git_repositories or spec.start_commands)
+def _has_start_up(spec: CourseSpec, authority: str | None) -> bool:
+    return bool(spec.git_repositories or spec.start_commands or authority)
 
 
-def _files(spec: CourseSpec) -> dict[str, Any]:
+def _files(spec: CourseSpec, authority: str | None) -> dict[str, Any]:
     """JupyterLab's settings, and the start-up as a file that stands in front of the server's command.
 
     Kubernetes' own hook (`postStart`) would run beside the image's entry point in no order, keep the container from
@@ -223,8 +225,11 @@ def _files(spec: CourseSpec) -> dict[str, Any]:
     """
     settings = Path(__file__).parents[1] / "jupyter" / LAB_SETTINGS
     files = {settings.name: file(f"{SETTINGS}/{LAB_SETTINGS}", settings.read_text())}
-    if _has_start_up(spec):
-        files["start-up.sh"] = file(START_UP, script(spec.git_repositories, spec.start_commands) + "\n")
+    if authority:
+        files["authority.crt"] = file(AUTHORITY, authority)
+    if _has_start_up(spec, authority):
+        start_up = script(spec.git_repositories, spec.start_commands, AUTHORITY if authority else None)
+        files["start-up.sh"] = file(START_UP, f"{start_up}\n")
     return files
 
 

@@ -34,10 +34,12 @@ DATABASE = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
 """On the hub's own volume, which the chart mounts at /srv/jupyterhub. The chart's own address is relative to the
 image's working folder: with an image that has another, every restart would begin with an empty database."""
 
-SERVICES = """\
+SURROUNDINGS = """\
 from hub_files.services import with_own_python, with_placeholders
+from hub_files.trust import with_authority
 with_own_python(c)
 with_placeholders(c)
+with_authority(c)
 """
 
 OLD_REVISIONS = 2
@@ -66,8 +68,9 @@ class HubKeys:
     """Where a sign-out goes on to; empty: it ends at the hub."""
 
 
-def hub_values(spec: CourseSpec, target: Target, keys: HubKeys) -> dict[str, Any]:
+def hub_values(spec: CourseSpec, target: Target, keys: HubKeys, authority: str | None = None) -> dict[str, Any]:
     """The chart's values for this course on this cluster: plain data, with the leaves of `keys` in their places.
+    `authority`: the certificates (PEM) that the target names (`course_stack.trust.authority`).
 
     Secrets stand only where the chart puts them into a Secret: `hub.config`, `hub.cookieSecret`, `hub.services` and
     `proxy.secretToken` (the hub's Secret holds the values whole). Nothing is left for the chart to make up, since
@@ -86,9 +89,9 @@ def hub_values(spec: CourseSpec, target: Target, keys: HubKeys) -> dict[str, Any
         # services and claims without the release's name before theirs: one hub has the namespace to itself
         "fullnameOverride": "",
         "imagePullSecrets": [{"name": names.registry_secret}] if cluster.images.pull_secret else [],
-        "hub": _hub(spec, target, cluster, keys),
+        "hub": _hub(spec, target, cluster, keys, authority),
         "proxy": _proxy(spec, cluster, keys),
-        "singleuser": notebooks(spec, cluster),
+        "singleuser": notebooks(spec, cluster, authority),
         **_edge(spec, target, cluster),
         "cull": _culling(spec),
         # A scheduler, priority classes and pre-pullers for each course would be objects of the whole cluster. The
@@ -104,7 +107,9 @@ def hub_values(spec: CourseSpec, target: Target, keys: HubKeys) -> dict[str, Any
     }
 
 
-def _hub(spec: CourseSpec, target: Target, cluster: ClusterTarget, keys: HubKeys) -> dict[str, Any]:
+def _hub(
+    spec: CourseSpec, target: Target, cluster: ClusterTarget, keys: HubKeys, authority: str | None
+) -> dict[str, Any]:
     names = CourseNames(spec.slug)
     return {
         "config": {
@@ -131,8 +136,8 @@ def _hub(spec: CourseSpec, target: Target, cluster: ClusterTarget, keys: HubKeys
         # an image that does not start is the course's trouble, and no reason to end the hub under everybody else
         "consecutiveFailureLimit": 0,
         "allowNamedServers": False,
-        "extraFiles": _files(spec, cluster),
-        "extraConfig": {"services": SERVICES},
+        "extraFiles": _files(spec, cluster, authority),
+        "extraConfig": {"surroundings": SURROUNDINGS},
         "db": {
             "type": "sqlite-pvc",
             "pvc": {"storage": f"{HUB_DATABASE_MIB}Mi", "storageClassName": cluster.storage_class},
@@ -148,10 +153,12 @@ def _hub(spec: CourseSpec, target: Target, cluster: ClusterTarget, keys: HubKeys
     }
 
 
-def _files(spec: CourseSpec, cluster: ClusterTarget) -> dict[str, dict[str, Any]]:
-    """The hub's own modules, and what its placeholders look like where the target wants any."""
+def _files(spec: CourseSpec, cluster: ClusterTarget, authority: str | None) -> dict[str, dict[str, Any]]:
+    """The hub's own modules; whom it believes, and what its placeholders look like, where the target says so."""
     modules = sorted(Path(str(hub_files.__file__)).parent.glob("*.py"))
     files = {path.name: file(f"{CONFIG_FOLDER}/hub_files/{path.name}", path.read_text()) for path in modules}
+    if authority:
+        files["authority.crt"] = file(f"{CONFIG_FOLDER}/authority.crt", authority)
     if cluster.placeholders:
         settings = {
             "keep": placeholders(spec, cluster.placeholders),

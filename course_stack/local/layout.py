@@ -62,6 +62,11 @@ class Layout:
         return self.home / "operations"
 
     @property
+    def authorities(self) -> Path:
+        """0700: for each target that names an authority, the certificates that operations there believe."""
+        return self.home / "authorities"
+
+    @property
     def hubs(self) -> Path:
         """0700: one folder a hub, and the books of reserved ports and account numbers."""
         return self.home / "hubs"

@@ -16,6 +16,7 @@ import struct
 from typing import Any
 from urllib.parse import urlencode
 
+from course_stack.hub_files.trust import of_aws_clients
 from course_stack.object_store import AccessKey
 from course_stack.object_store.s3 import S3Store
 
@@ -69,7 +70,8 @@ class MinioStore(S3Store):
         request.headers["X-Amz-Content-SHA256"] = hashlib.sha256(body).hexdigest()
         signer: Any = S3SigV4Auth(Credentials(*self._key), "s3", self._target.region)
         signer.add_auth(request)
-        answer = URLLib3Session(timeout=30).send(request.prepare())
+        verify: Any = of_aws_clients() or True  # the stubs know of no file
+        answer = URLLib3Session(verify=verify, timeout=30).send(request.prepare())
         if answer.status_code >= 300:
             raise ClientError(_error(answer.content, answer.status_code), call)
         return bytes(answer.content)

@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from course_stack.hub_files.trust import distrust, of_aws_clients
 from course_stack.object_store import AccessKey, ObjectStoreError
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ class S3Store:
             region_name=self._target.region,
             aws_access_key_id=key_id,
             aws_secret_access_key=secret,
+            verify=of_aws_clients(),
             config=config,
         )
 
@@ -254,6 +256,8 @@ class S3Store:
                 reason = f"{code}: {error.response.get('Error', {}).get('Message', '')}".rstrip(": ")
             raise ObjectStoreError(f"{self._place} did not {what}: {reason}.") from error
         except (UnreachableError, HTTPClientError) as error:
+            if why := distrust(error):
+                raise ObjectStoreError(f"{self._place} cannot be asked to {what}: {why}") from error
             raise ObjectStoreError(
                 f"{self._place} does not answer, so it did not {what}: start it, or correct its address."
             ) from error

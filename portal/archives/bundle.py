@@ -11,6 +11,8 @@ import portal
 
 MODULES = (
     "course_stack/__init__.py",
+    "course_stack/hub_files/__init__.py",
+    "course_stack/hub_files/trust.py",
     "course_stack/object_store/__init__.py",
     "course_stack/object_store/s3.py",
     "portal/__init__.py",

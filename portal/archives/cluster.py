@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from course_stack import object_store
+from course_stack.credentials import CredentialsError
 from course_stack.hub_rules import CHECK_USER
 from course_stack.kubernetes.api import Cluster, ClusterError, connect
 from course_stack.kubernetes.homes import ClaimPlace, HomeClaims
@@ -18,11 +19,13 @@ from course_stack.kubernetes.jobs import Job, JobFailed, Jobs
 from course_stack.names import CourseNames
 from course_stack.object_store import ObjectStoreError
 from course_stack.target import Target
+from course_stack.trust import authority
 from portal.archives.bundle import program
-from portal.archives.copy import CopyingEnded, Order, Outcome
-from portal.archives.pod import ORDER, outcome_of
+from portal.archives.copy import Order, Outcome
+from portal.archives.pod import AUTHORITY, ORDER, outcome_of
 from portal.archives.storage import Owner, StorageFailed
 from portal.archives.store import CREDENTIALS, ArchiveStore
+from portal.archives.walk import HomeUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,7 +118,7 @@ class ClusterHomes:
         else:
             why = "The Job that copied the home ended without a word of it."
         for home in waiting:
-            yield home, CopyingEnded(why)
+            yield home, HomeUnreadable(why)
 
     def _job(self, place: ClaimPlace, orders: Sequence[Order], store: ArchiveStore, key: Mapping[str, str]) -> Job:
         order = {
@@ -123,11 +126,12 @@ class ClusterHomes:
             "bucket": store.bucket,
             "homes": [asdict(one) for one in orders],
         }
+        vouching = authority(self._target, self._folder)
         return Job(
             kind=KIND,
             name=job_name(orders),
             program=program(),
-            order={ORDER: json.dumps(order, indent=1)},
+            order={ORDER: json.dumps(order, indent=1), **({AUTHORITY: vouching} if vouching else {})},
             keys={CREDENTIALS: json.dumps(dict(key))},
             claims=tuple(one.home for one in orders),
             node=place.node,
@@ -152,5 +156,5 @@ def _together(orders: Iterable[Order], places: Mapping[str, ClaimPlace]) -> list
 def _failing() -> Iterator[None]:
     try:
         yield
-    except ClusterError as error:
+    except (ClusterError, CredentialsError) as error:
         raise StorageFailed(str(error)) from error

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from portal.cli.screen import out
-from portal.cli.stacks import target_file
+from portal.cli.stacks import believing, target_file
 
 if TYPE_CHECKING:
     from course_stack.kubernetes.check import Finding
@@ -99,7 +99,7 @@ def _on_a_cluster(name: str) -> Target:
     found = target_file(name)
     if found is None or found.cluster is None:
         raise typer.BadParameter(f"{name} is not on a cluster: name a target that is.")
-    return found.target
+    return believing(found)
 
 
 def _registry(target: Target) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,11 +65,11 @@ def target_with(slug: str, target: str | None = None) -> Target:
 
 
 def target_of(name: str | None) -> Target:
-    """The target of this name; None and `local` are this machine. Raises `TargetError`."""
+    """The target of this name; None and `local` are this machine. Raises `TargetError` and `CredentialsError`."""
     from course_stack.local.machine import local_target
 
     found = target_file(name)
-    return local_target(Layout.of_environment()) if found is None else found.target
+    return local_target(Layout.of_environment()) if found is None else believing(found)
 
 
 def target_file(name: str | None) -> TargetFile | None:
@@ -78,6 +79,16 @@ def target_file(name: str | None) -> TargetFile | None:
     if name is None or name == LOCAL:
         return None
     return find_target(name, folder_of_targets(Layout.of_environment().home))
+
+
+def believing(found: TargetFile) -> Target:
+    """The target of a file, whose authority is believed from now on. Raises `CredentialsError`."""
+    from automation.engine import credentials_folder
+    from course_stack.trust import environment
+
+    layout = Layout.of_environment()
+    os.environ.update(environment(found.target, layout, credentials_folder(found.target, layout)))
+    return found.target
 
 
 def read_spec(path: Path, target: str | None) -> CourseSpec:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from course_stack.hub_files.trust import distrust
+from course_stack.trust import context
 from portal.config import PortalSettings
 
 SCOPES = ("openid", "profile", "email", "groups", "offline_access")
@@ -283,13 +285,13 @@ class Provider:
         address, host = self._way(url)
         headers = {"Accept": "application/json", "Host": host, **arguments.pop("headers", {})}
         try:
-            with httpx.Client(timeout=httpx.Timeout(_TIMEOUT, connect=2), trust_env=False) as client:
+            with httpx.Client(timeout=httpx.Timeout(_TIMEOUT, connect=2), verify=context(), trust_env=False) as client:
                 response = client.request(method, address, headers=headers, **arguments)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             self._failed_at = self._ticks()
-            raise ProviderUnreachable(
-                f"The identity provider {self.issuer} does not answer ({type(error).__name__})."
-            ) from None
+            why = distrust(error)
+            said = f"cannot be asked: {why}" if why else f"does not answer ({type(error).__name__})."
+            raise ProviderUnreachable(f"The identity provider {self.issuer} {said}") from None
         if response.status_code >= 500 or response.status_code == 429:
             self._failed_at = self._ticks()
             raise ProviderUnreachable(f"The identity provider {self.issuer} fails (HTTP {response.status_code}).")

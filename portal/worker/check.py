@@ -13,7 +13,9 @@ import httpx
 
 from automation.events import Warned
 from automation.failures import HubFailed, OperationFailed
+from course_stack.hub_files.trust import distrust
 from course_stack.hub_rules import CHECK_USER
+from course_stack.trust import context
 from portal.archives import records
 from portal.archives.storage import HomeStorage, storage_of
 from portal.hub_api import HubApi, Patience
@@ -99,13 +101,20 @@ def _remove(api: HubApi, storage: HomeStorage) -> None:
 def _until_public(hub: Hub, between: Callable[[], None]) -> None:
     address = reach(urljoin(hub.url, "hub/api/"))
     deadline = time.monotonic() + _PUBLIC_SECONDS
-    with httpx.Client(headers={"Host": address.host}, timeout=10, trust_env=not address.is_local) as http:
+    why: str | None = None
+    headers = {"Host": address.host}
+    with httpx.Client(headers=headers, timeout=10, verify=context(), trust_env=not address.is_local) as http:
         while True:
-            with suppress(httpx.HTTPError, ValueError):
+            try:
                 answer = http.get(address.url)
                 if answer.status_code == 200 and "version" in answer.json():
                     return
+            except (httpx.HTTPError, ValueError) as error:
+                # the edge may show another certificate until it has this hub's
+                why = distrust(error)
             if time.monotonic() > deadline:
+                if why:
+                    raise HubFailed(f"The hub cannot be asked at its public address, {hub.url}: {why}")
                 raise HubFailed(f"The hub does not answer at its public address, {hub.url}.")
             between()
             time.sleep(0.2)

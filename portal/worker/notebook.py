@@ -4,7 +4,6 @@ websocket."""
 from __future__ import annotations
 
 import json
-import ssl
 import time
 import uuid
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import httpx
 import websocket
 
 from automation.failures import HubFailed
+from course_stack.trust import context
 from portal.reach import reach
 
 _LOOK_EVERY = 1.0
@@ -38,6 +38,7 @@ class NotebookServer:
         self._http = httpx.Client(
             headers={"Host": self._address.host, "Authorization": f"token {token}"},
             timeout=httpx.Timeout(30, connect=5),
+            verify=context(),
             trust_env=not self._address.is_local,
         )
 
@@ -110,7 +111,7 @@ class NotebookServer:
                 suppress_origin=True,
                 timeout=30,
                 http_no_proxy=["*"] if self._address.is_local else None,
-                sslopt={"context": ssl.create_default_context()} if scheme == "wss" else None,
+                sslopt={"context": context()} if scheme == "wss" else None,
             )
         except (websocket.WebSocketException, OSError) as error:
             status = getattr(error, "status_code", None)

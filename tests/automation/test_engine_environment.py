@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from automation.engine import credentials_folder, target_environment
+from automation.failures import ClusterFailed
 from course_stack.credentials import in_folder
 from course_stack.local.layout import Layout
 from course_stack.target import CREDENTIALS_ENV
 from tests.automation.conftest import TARGET
 from tests.course_stack.kubernetes.targets import cluster_target
+from tests.support.tls import Authority
 
 CAMPUS = cluster_target()
 
@@ -47,3 +51,14 @@ def test_with_one_cluster_the_keys_may_lie_in_the_folder_itself(tmp_path: Path) 
 def test_without_a_kubeconfig_among_the_keys_the_caller_s_own_stands(tmp_path: Path) -> None:
     assert target_environment(CAMPUS, Layout(tmp_path), {}) == {CREDENTIALS_ENV: str(tmp_path / "credentials")}
     assert target_environment(TARGET, Layout(tmp_path), {}) == {CREDENTIALS_ENV: str(tmp_path / "credentials")}
+
+
+def test_an_operation_believes_its_targets_authority(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.credentials.mkdir()
+    campus, own = cluster_target(authority="campus.crt"), Authority()
+    with pytest.raises(ClusterFailed, match=r"cluster\.authority of target campus is .*, which cannot be read"):
+        target_environment(campus, layout, {})
+    (layout.credentials / "campus.crt").write_text(own.pem)
+    found = target_environment(campus, layout, {})
+    assert own.pem in Path(found["SSL_CERT_FILE"]).read_text()

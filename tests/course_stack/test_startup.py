@@ -124,3 +124,33 @@ def test_an_image_without_any_puller_starts_and_says_so(home: Path, without_pull
 
 def test_the_servers_exit_code_is_kept(home: Path) -> None:
     assert run(home, [], ["true"], "exit 9") == 9
+
+
+def _told(home: Path, authority: Path, **environment: str) -> dict[str, str]:
+    """Variables that the server finds."""
+    start_up = home.parent / "start-up.sh"
+    start_up.write_text(startup.script([], [], str(authority)))
+    command = ["/bin/sh", str(start_up), "/bin/sh", "-c", "env >~/served"]
+    given = {"HOME": str(home), "PATH": "/usr/bin:/bin", **environment}
+    assert subprocess.run(command, env=given, timeout=60, check=False, cwd=home).returncode == 0
+    return dict(line.split("=", 1) for line in (home / "served").read_text().splitlines())
+
+
+def test_programs_of_a_notebook_believe_the_sites_authority_beside_those_of_the_image(home: Path) -> None:
+    authority, image = home.parent / "authority.crt", home.parent / "image.crt"
+    authority.write_text("campus\n")
+    image.write_text("public\n")
+    told = _told(home, authority, SSL_CERT_FILE=str(image))
+    assert Path(told["SSL_CERT_FILE"]).read_text() == "public\ncampus\n"
+    assert {told[name] for name in startup.TRUSTING} == {told["SSL_CERT_FILE"]}
+    # takes it beside its own
+    assert told["NODE_EXTRA_CA_CERTS"] == str(authority)
+
+
+def test_authorities_that_a_course_sets_itself_stay(home: Path) -> None:
+    authority = home.parent / "authority.crt"
+    authority.write_text("campus\n")
+    told = _told(home, authority, GIT_SSL_CAINFO="/mnt/material/git.crt")
+    assert told["GIT_SSL_CAINFO"] == "/mnt/material/git.crt"
+    assert Path(told["CURL_CA_BUNDLE"]).read_text().endswith("campus\n")
+    assert Path(told["CURL_CA_BUNDLE"]).read_text().count("BEGIN CERTIFICATE") > 50

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,16 @@ from traitlets.config import Config
 
 from course_stack.hub_files.authenticator import CourseAuthenticator
 from course_stack.hub_rules import CHECK_USER, REFRESH_SECONDS
+from tests.support.tls import Authority, by_tls
 
 
 class Provider(ThreadingHTTPServer):
     """Answers for `/userinfo` and `/token`: (status, content), changed by the test at any time."""
 
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that does not believe our certificate hangs up."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -82,9 +87,10 @@ def provider() -> Iterator[Provider]:
     server.server_close()
 
 
-def _authenticator(url: str) -> CourseAuthenticator:
+def _authenticator(url: str, **more: Any) -> CourseAuthenticator:
     settings = Config(
         CourseAuthenticator={
+            **more,
             "client_id": "course",
             "client_secret": "client-secret",
             "basic_auth": True,
@@ -108,9 +114,9 @@ def _signed_in(refresh_token: str | None = "refresh-1") -> Person:
     return Person(state={**token, "token_response": token})
 
 
-def _refresh(url: str, person: Person) -> Any:
+def _refresh(url: str, person: Person, **more: Any) -> Any:
     async def ask() -> Any:
-        authenticator = _authenticator(url)
+        authenticator = _authenticator(url, **more)
         try:
             return await authenticator.refresh_user(person)
         finally:
@@ -143,6 +149,18 @@ def test_who_is_in_no_group_of_the_course_any_more_is_not_refreshed(provider: Pr
 def test_a_provider_in_trouble_throws_nobody_out(provider: Provider, answers: dict[str, tuple[int, Any]]) -> None:
     provider.answers |= answers
     assert _refresh(provider.url, _signed_in()) is True
+
+
+def test_a_provider_whose_certificate_the_site_signed_is_asked(provider: Provider, tmp_path: Path) -> None:
+    provider.answers["userinfo"] = (200, {"sub": "anna", "groups": ["jhaas-biology"]})
+    own = Authority()
+    by_tls(provider, own, tmp_path)
+    url = provider.url.replace("http:", "https:")
+    # nobody is thrown out, but nobody is known either
+    assert _refresh(url, _signed_in()) is True
+    (tmp_path / "authorities.crt").write_text(own.pem)
+    found = _refresh(url, _signed_in(), authorities=str(tmp_path / "authorities.crt"))
+    assert found["groups"] == ["jhaas-biology"]
 
 
 def test_a_provider_that_is_down_throws_nobody_out() -> None:

@@ -41,6 +41,7 @@ ELSEWHERE = {
 }
 CLUSTER: dict[str, Any] = {
     "chart": {"chart": "/charts/jupyterhub", "repository": None, "version": None},
+    "authority": "authority.crt",
     "images": {"helper": HELPER, "pull_policy": "Always"},
     "edge": {"kind": "gateway", "gateway": "edge", "gateway_namespace": "edge"},
     "storage_class": "fast",

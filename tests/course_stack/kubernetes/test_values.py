@@ -14,9 +14,10 @@ from hypothesis import given, settings
 
 from course_stack import hub_files, sizes
 from course_stack.cluster import ClusterTarget
+from course_stack.hub_files.trust import AUTHORITY
 from course_stack.hub_rules import CHECK_USER, PORTAL_SERVICE, lead_scopes, portal_scopes
 from course_stack.kubernetes.chart import file, image
-from course_stack.kubernetes.values import HubKeys, hub_values
+from course_stack.kubernetes.values import CONFIG_FOLDER, HubKeys, hub_values
 from course_stack.names import CourseNames
 from course_stack.sizes import Compute
 from course_stack.spec import CourseSpec, load_spec
@@ -24,6 +25,7 @@ from course_stack.target import Target
 from tests.course_stack.kubernetes.targets import HELPER, cluster_target, targets
 from tests.course_stack.specs import course, specs
 from tests.support import charts, pod_security
+from tests.support.tls import Authority
 from tests.support.z2jh import CHART
 
 KEYS = HubKeys(
@@ -390,3 +392,25 @@ def test_a_target_that_is_no_cluster_is_refused() -> None:
     local = cluster_target().model_copy(update={"kind": "local", "cluster": None, "name": "desk"})
     with pytest.raises(ValueError, match="desk is no cluster"):
         hub_values(load_spec(course()), local, KEYS)
+
+
+def test_what_the_targets_authority_signed_is_believed_by_hub_and_notebooks() -> None:
+    own = Authority().pem
+    target = cluster_target(authority="campus.crt")
+    made = hub_values(load_spec(course()), target, KEYS, own)
+    assert charts.problems(CHART, made) == []
+    assert made["hub"]["extraFiles"]["authority.crt"] == {
+        # there where `hub_files.trust` looks
+        "mountPath": f"{CONFIG_FOLDER}/{AUTHORITY.name}",
+        "stringData": own,
+    }
+    assert AUTHORITY.parent == Path(str(hub_files.__file__)).parents[1]
+    assert "with_authority(c)" in made["hub"]["extraConfig"]["surroundings"]
+    files = made["singleuser"]["extraFiles"]
+    assert files["authority.crt"]["stringData"] == own
+    # stands in front of the server also where the course has no start-up of its own
+    assert made["singleuser"]["cmd"][:2] == ["/bin/sh", files["start-up.sh"]["mountPath"]]
+    assert files["authority.crt"]["mountPath"] in files["start-up.sh"]["stringData"]
+    without = hub_values(load_spec(course()), cluster_target(), KEYS)
+    assert "authority.crt" not in without["hub"]["extraFiles"] | without["singleuser"]["extraFiles"]
+    assert without["singleuser"]["cmd"] == ["jupyterhub-singleuser"]
