@@ -21,11 +21,10 @@ from course_stack.object_store import ObjectStoreError
 from course_stack.target import Target
 from course_stack.trust import authority
 from portal.archives.bundle import program
-from portal.archives.copy import Order, Outcome
+from portal.archives.copy import CopyingEnded, Order, Outcome
 from portal.archives.pod import AUTHORITY, ORDER, outcome_of
 from portal.archives.storage import Owner, StorageFailed
 from portal.archives.store import CREDENTIALS, ArchiveStore
-from portal.archives.walk import HomeUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -118,7 +117,7 @@ class ClusterHomes:
         else:
             why = "The Job that copied the home ended without a word of it."
         for home in waiting:
-            yield home, HomeUnreadable(why)
+            yield home, CopyingEnded(why)
 
     def _job(self, place: ClaimPlace, orders: Sequence[Order], store: ArchiveStore, key: Mapping[str, str]) -> Job:
         order = {

@@ -1,9 +1,9 @@
 """What a Job on a cluster runs: copies the homes that are mounted into its pod, and tells what came of each.
 
 It runs with Python's own library, boto3 and zstandard alone, from a zip file of the few modules that it needs
-(`portal.archives.bundle`). It tells by lines of JSON: `{"home", "facts"}` or `{"home", "failure"}` for each home, and
-`{"store"}` where the store keeps nothing, which ends it. The lines go to the pod's log, where they can be read as they
-come, and into its last words, which the cluster keeps with the pod where a log cannot be reached.
+(`portal.archives.bundle`). It tells by lines of JSON: `{"home", "facts"}` or `{"home", "failure", "kind"}` for each
+home, and `{"store"}` where the store keeps nothing, which ends it. The lines go to the pod's log, where they can be
+read as they come, and into its last words, which the cluster keeps with the pod where a log cannot be reached.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, cast
 from course_stack.hub_files.trust import bundle
 from course_stack.object_store import ObjectStoreError
 from portal.archives.copy import Order, Outcome, archive_homes
-from portal.archives.pack import ArchiveFacts
+from portal.archives.pack import ArchiveDamaged, ArchiveFacts
 from portal.archives.store import CREDENTIALS, ArchiveStore
 from portal.archives.walk import HomeUnreadable, Skipped, walk
 
@@ -29,6 +29,7 @@ ORDER = "order.json"
 """`{"store": ObjectStoreTarget, "bucket", "homes": [Order]}`, in the order's folder."""
 AUTHORITY = "authority.crt"
 """Beside it, where the target names an authority that vouches for the store."""
+_KINDS = {kind.__name__: kind for kind in (HomeUnreadable, ArchiveDamaged)}
 _MOST_TOLD = 3
 _LONGEST = 200
 """Bounds on what a line tells: a container's log breaks lines of 16 KiB, and last words end at 4 KiB."""
@@ -64,7 +65,7 @@ def main(order: Path, key: Path, homes: Path, last_words: Path) -> int:
 def line(home: str, outcome: ArchiveFacts | Exception) -> dict[str, Any]:
     """The outcome as it is told."""
     if not isinstance(outcome, ArchiveFacts):
-        return {"home": home, "failure": str(outcome)}
+        return {"home": home, "failure": str(outcome), "kind": type(outcome).__name__}
     told = [
         {"path": ascii(one.path)[1:-1][:_LONGEST], "why": one.why[:_LONGEST]}
         for one in outcome.first_skipped[:_MOST_TOLD]
@@ -86,7 +87,7 @@ def outcome_of(told: Mapping[str, Any]) -> Outcome:
     try:
         home = str(told["home"])
         if "failure" in told:
-            return home, HomeUnreadable(str(told["failure"]))
+            return home, _KINDS[told["kind"]](str(told["failure"]))
         facts = {field.name: told["facts"][field.name] for field in fields(ArchiveFacts)}
         return home, ArchiveFacts(**{**facts, "first_skipped": tuple(Skipped(**one) for one in facts["first_skipped"])})
     except (KeyError, TypeError) as error:
