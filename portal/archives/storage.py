@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from automation.failures import OperationFailed
-from course_stack.local.layout import Layout
-from course_stack.target import Target
 from portal.archives.copy import Order, Outcome
 from portal.archives.store import ArchiveStore
 
@@ -54,16 +52,3 @@ class HomeStorage(Protocol):
     def remove_check_home(self) -> None:
         """Delete the home of the user of the check; fine where there is none. No other home can be deleted."""
         ...
-
-
-def storage_of(target: Target, slug: str) -> HomeStorage:
-    """The course's homes on its target."""
-    if target.cluster is not None:
-        from portal.archives.cluster import cluster_homes
-
-        return cluster_homes(target, slug)
-    if target.home is None:
-        raise StorageFailed(f"The target {target.name} has no data folder: its homes cannot be read.")
-    from portal.archives.local import LocalHomes
-
-    return LocalHomes(Layout(target.home), slug)

@@ -14,7 +14,8 @@ from course_stack.object_store import ObjectStoreError
 from portal.archives import records
 from portal.archives.copy import Failure, HomeGone, HomeInUse, Order, Outcome
 from portal.archives.pack import ArchiveFacts
-from portal.archives.storage import HomeStorage, StorageFailed, storage_of
+from portal.archives.places import storage_of
+from portal.archives.storage import HomeStorage, StorageFailed
 from portal.archives.store import ArchiveStore
 from portal.groups.reconcile import connected
 from portal.hub_api import Patience

@@ -17,7 +17,8 @@ from course_stack.hub_files.trust import distrust
 from course_stack.hub_rules import CHECK_USER
 from course_stack.trust import context
 from portal.archives import records
-from portal.archives.storage import HomeStorage, storage_of
+from portal.archives.places import storage_of
+from portal.archives.storage import HomeStorage
 from portal.hub_api import HubApi, Patience
 from portal.reach import reach
 from portal.texts import N_

@@ -21,7 +21,8 @@ from course_stack.identity import IdentityError, IdentityProvider
 from course_stack.names import CourseNames
 from course_stack.target import Target
 from portal.archives import records
-from portal.archives.storage import HomeStorage, Owner, storage_of
+from portal.archives.places import storage_of
+from portal.archives.storage import HomeStorage, Owner
 from portal.groups.reconcile import connected, nobody_is_at
 from portal.hub_api import HubApi, HubUnreachable, Patience
 from portal.models import Course

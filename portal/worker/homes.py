@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from automation.events import Warned
 from portal.archives import records
-from portal.archives.storage import StorageFailed, storage_of
+from portal.archives.places import storage_of
+from portal.archives.storage import StorageFailed
 from portal.worker.run import Run
 
 

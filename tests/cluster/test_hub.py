@@ -11,7 +11,7 @@ import pytest
 
 from course_stack.hub_rules import CHECK_USER
 from course_stack.target import Target
-from portal.archives.storage import storage_of
+from portal.archives.places import storage_of
 from portal.hub_api import HubApi
 from portal.worker import check
 from portal.worker.run import Hub

@@ -23,7 +23,8 @@ from portal.actor import Actor
 from portal.archives import records, walk
 from portal.archives.causes import CAUSES
 from portal.archives.copy import Failure, Order, Outcome, archive_homes
-from portal.archives.storage import Owner, StorageFailed, storage_of
+from portal.archives.places import storage_of
+from portal.archives.storage import Owner, StorageFailed
 from portal.archives.store import ArchiveStore
 from portal.archives.waiver import waive
 from portal.archives.walk import HomeUnreadable, Member, Skipped

@@ -11,7 +11,7 @@ from course_stack.hub_rules import CHECK_USER
 from course_stack.local import hub_process, processes
 from course_stack.local.homes import home_index
 from course_stack.local.supervisor import Supervisor
-from portal.archives.storage import storage_of
+from portal.archives.places import storage_of
 from portal.hub_api import Patience, ServerFailed
 from portal.lifecycle import Status
 from portal.models import Course
