@@ -60,7 +60,8 @@ class TargetFile(Target):
     capacity: Capacity
     is_open: bool = Field(default=True, alias="open", description="Whether new courses may be asked for here.")
     defaults: dict[str, Any] = Field(
-        default={}, description="Fields that a course's file on this target may leave out: image, resources, culling, …"
+        default={},
+        description="What the portal's form begins with and a course's file may leave out: image, resources, …",
     )
 
     @property

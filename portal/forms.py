@@ -153,7 +153,7 @@ def sent_form(model: type[BaseModel], form: MultiDict[str, str], problems: Itera
     for name in _fields_that_can_be(model, form):
         # lists stand without their blank entries, as their errors are counted; pairs as they were typed, doubles and
         # all; and what was cleared stays blank, or its default would come back
-        if _is_of_pair(model, name) or not any(isinstance(part, int) for part in _parts(name)):
+        if _is_of_pair(model, name) or _is_alone(name):
             values.setdefault(name, form.getlist(name)[-1])
     return FormErrors(model, values, tuple(problems))
 
@@ -170,6 +170,30 @@ def parse_form(model: type[Model], form: MultiDict[str, str]) -> Model | FormErr
     except ValidationError as error:
         return sent_form(model, form, [*problems_of(error, model), *doubles])
     return sent_form(model, form, doubles) if doubles else made
+
+
+def moved_form(
+    model: type[BaseModel], form: MultiDict[str, str], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> tuple[MultiDict[str, str], list[str]]:
+    """A form that began with the values `before`, as if it had begun with `after`: what nobody has changed follows.
+
+    A list counts as a whole. Gives the form, and the labels (message ids) of the fields that are others now.
+    """
+    old, new = blank_form(model, before), blank_form(model, after)
+    typed, was, becomes = (_unflatten(model, MultiDict(each)) for each in (form, old.values, new.values))
+    moved, changed = form.copy(), []
+    for name in filter(_is_alone, _fields_that_can_be(model, form)):
+        value = new.field(name).value
+        if form.getlist(name)[-1] == old.field(name).value != value:
+            moved.setlist(name, [value])
+            changed.append(name)
+    for field in dict.fromkeys(name.split("-")[0] for name in (*old.values, *new.values) if not _is_alone(name)):
+        if typed.get(field) == was.get(field) != becomes.get(field):
+            for name in [name for name in moved if name.startswith(f"{field}-")]:
+                del moved[name]
+            moved.update({name: value for name, value in new.values.items() if name.startswith(f"{field}-")})
+            changed.append(field)
+    return moved, list(dict.fromkeys(_label(model, _parts(name)) for name in changed))
 
 
 def day_of(text: str | None) -> dt.date | None:
@@ -194,6 +218,11 @@ def in_words(problem: Problem) -> str:
 def name_of(path: str) -> str:
     """`profiles[0].resources.memory_limit` → `profiles-0-resources.memory_limit`."""
     return re.sub(r"\[(\d+)\]\.?", r"-\1-", path).rstrip("-").replace("--", "-")
+
+
+def _is_alone(name: str) -> bool:
+    """Whether an input is of no entry of a list or mapping."""
+    return not any(isinstance(part, int) for part in _parts(name))
 
 
 def _parts(name: str) -> list[str | int]:

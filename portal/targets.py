@@ -42,4 +42,5 @@ def columns(file: TargetFile) -> dict[str, Any]:
         "gpus": dict(capacity.gpus),
         "parallel_operations": capacity.parallel_operations,
         "is_open": file.is_open,
+        "defaults": file.defaults,
     }

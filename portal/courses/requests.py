@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from portal.courses.problems import Invalid, Refused
 from portal.courses.specs import add_revision, design_of, revision_of, stored, take_over, with_people
 from portal.lifecycle import Action, Status
 from portal.mail.outbox import notify
-from portal.models import Course, Lead, Revision, TargetRecord
+from portal.models import CatalogueImage, Course, Lead, Revision, TargetRecord
 from portal.texts import N_
 
 MAX_SLUG = 40
@@ -40,7 +40,10 @@ class CourseRequest(CourseDesign):
     """What a teacher asks for: a design, where it shall run, and how people join."""
 
     target: str = Field(
-        title=N_("place"), description=N_("Where the course runs."), max_length=31, pattern=r"^[a-z][a-z0-9-]*$"
+        title=N_("place"),
+        description=N_("Where the course runs. A place may begin with values of its own."),
+        max_length=31,
+        pattern=r"^[a-z][a-z0-9-]*$",
     )
     join_policy: Literal["admits", "asks"] = Field(
         default="admits",
@@ -149,6 +152,16 @@ def slug_of(title: str) -> str:
     spelled = title.lower().translate(_SPELLED)
     plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain).lstrip("-0123456789")[:MAX_SLUG].strip("-")
+
+
+def first_values(target: TargetRecord | None, images: Sequence[CatalogueImage]) -> dict[str, Any]:
+    """What a new request begins with: the target's own defaults, and the site's first image where they name none."""
+    first: dict[str, Any] = {"seats": 20, "join_policy": "admits"}
+    if target is not None:
+        first |= {"target": target.name, **target.defaults}
+    if image := next((one for one in images if one.reference == first.get("image", one.reference)), None):
+        first = {"image": image.reference, "default_url": image.default_url, **first}
+    return first
 
 
 def copy_of(session: Session, actor: Actor, course: Course) -> dict[str, Any]:

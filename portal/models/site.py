@@ -31,6 +31,8 @@ class TargetRecord(Base):
     """Deploys and the like that may run at the same time."""
     is_open: Mapped[bool] = mapped_column(default=True)
     """Whether new courses may be asked for here."""
+    defaults: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Fields of a spec with which a course here begins: image, resources, culling, …"""
     inventory: Mapped[dict[str, Any] | None]
     """What a worker found that should not exist or is missing (`portal.worker.inventory`)."""
     inventory_at: Mapped[datetime | None]

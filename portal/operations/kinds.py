@@ -67,8 +67,8 @@ COPYING = frozenset({Kind.ARCHIVE, Kind.PURGE})
 closings are quick, and are not counted."""
 
 DEADLINE: dict[Kind, timedelta] = {
-    Kind.DEPLOY: timedelta(minutes=45),
-    Kind.UPDATE: timedelta(minutes=45),
+    Kind.DEPLOY: timedelta(minutes=50),
+    Kind.UPDATE: timedelta(minutes=50),
     Kind.CHECK: timedelta(minutes=20),
     Kind.CLOSE: timedelta(minutes=30),
     Kind.ARCHIVE: timedelta(hours=12),
@@ -77,7 +77,7 @@ DEADLINE: dict[Kind, timedelta] = {
     Kind.PURGE: timedelta(hours=2),
 }
 """How long one attempt may take. Longer than the engine's own deadline (`automation.job.Timing`, 30 minutes)
-where the engine works, so that it ends in its own order first."""
+where the engine works, so that it ends in its own order first; images may take a quarter of an hour beside it."""
 
 TIME_TO_STOP = timedelta(seconds=90)
 """How long an attempt that was asked to stop is waited for."""

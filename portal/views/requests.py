@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from portal.courses.requests import (
     Estimate,
     copy_of,
     estimate,
+    first_values,
     request_of,
     revise,
     slug_of,
@@ -34,7 +35,8 @@ from portal.courses.requests import (
     ask as ask_for,
 )
 from portal.courses.specs import design_of, revision_of, stored
-from portal.forms import Form, FormErrors, blank_form, day_of, in_words, parse_form, sent_form
+from portal.forms import Form, FormErrors, blank_form, day_of, in_words, moved_form, parse_form, sent_form
+from portal.i18n import translate
 from portal.lifecycle import Action, Role
 from portal.models import CatalogueImage, Course, TargetRecord
 from portal.web.context import portal
@@ -60,7 +62,9 @@ def ask() -> str:
         if course is None or not roles_in(g.session, g.actor, course) & {Role.LEAD, Role.GOVERNANCE}:
             abort(404)
         initial = copy_of(g.session, g.actor, course)
-    return _page(blank_form(CourseRequest, initial or _first_values()), course=None)
+    if not initial:
+        initial = first_values(next(iter(_targets()), None), offered(g.session))
+    return _page(blank_form(CourseRequest, initial), course=None)
 
 
 @blueprint.post("/new")
@@ -78,7 +82,8 @@ def send() -> Response | str | tuple[str, int]:
 def live_estimate() -> str:
     """The part of the form's page that says how large it is, for the form as it stands."""
     _only_who_may_ask()
-    return render_template("courses/_estimate.html", found=_estimate(_with_image(request.form)))
+    form, moved = _at_its_place(_with_image(request.form))
+    return render_template("courses/_estimate.html", found=_estimate(form), moved=moved, is_shown=False)
 
 
 @blueprint.route("/<uuid:course_id>/request", methods=["GET", "POST"])
@@ -191,10 +196,13 @@ class Found:
 
 
 def _save(course: Course | None, deed: Callable[[Session, CourseRequest], Course]) -> Course | str | tuple[str, int]:
-    """The course that the form was saved as; else the form again, with its size or with what is wrong."""
-    form = _with_image(request.form)
-    if request.form.get("deed") == "check":
-        return _page(sent_form(CourseRequest, form), course=course, found=_estimate(form))
+    """The course that the form was saved as; else the form again, with its size or with what is wrong.
+
+    Nothing is saved that nobody has seen: values of another place are shown first.
+    """
+    form, moved = _at_its_place(_with_image(request.form))
+    if moved or request.form.get("deed") == "check":
+        return _page(sent_form(CourseRequest, form), course=course, found=_estimate(form), moved=moved)
     form = _with_slug(form)
     wanted = parse_form(CourseRequest, form)
     if isinstance(wanted, FormErrors):
@@ -216,17 +224,6 @@ def _targets() -> list[TargetRecord]:
     return list(g.session.scalars(select(TargetRecord).where(TargetRecord.is_open).order_by(TargetRecord.name)))
 
 
-def _first_values() -> dict[str, Any]:
-    """What a new form begins with: the first image and place of the site."""
-    images, targets = offered(g.session), _targets()
-    first: dict[str, Any] = {"seats": 20, "join_policy": "admits"}
-    if images:
-        first |= {"image": images[0].reference, "default_url": images[0].default_url}
-    if targets:
-        first["target"] = targets[0].name
-    return first
-
-
 def _with_image(form: MultiDict[str, str]) -> MultiDict[str, str]:
     """A choice of the catalogue fills the image, and the start page unless another one was written."""
     chosen = form.get("catalogue", "")
@@ -239,6 +236,18 @@ def _with_image(form: MultiDict[str, str]) -> MultiDict[str, str]:
     if image is not None and form.get("default_url", "").strip() in known:
         filled["default_url"] = image.default_url
     return filled
+
+
+def _at_its_place(form: MultiDict[str, str]) -> tuple[MultiDict[str, str], list[str]]:
+    """A form that was begun for another place: what nobody has changed follows the defaults of the place that is chosen
+    now. With the labels of the fields that are others now."""
+    names = [form.get("began", ""), form.get("target", "")]
+    places = [g.session.get(TargetRecord, name) for name in names]
+    if names[0] == names[1] or None in places:
+        return form, []
+    before, after = (first_values(place, offered(g.session)) for place in places)
+    moved, labels = moved_form(CourseRequest, form, before, after)
+    return moved, [translate(label) for label in labels]
 
 
 def _with_slug(form: MultiDict[str, str]) -> MultiDict[str, str]:
@@ -261,7 +270,7 @@ def _estimate(form: MultiDict[str, str]) -> Found:
     return Found(estimate(g.session, parts.clock, parts.settings, g.actor, wanted))
 
 
-def _page(form: Form, *, course: Course | None, found: Found | None = None) -> str:
+def _page(form: Form, *, course: Course | None, found: Found | None = None, moved: Sequence[str] = ()) -> str:
     if course is None and found is None and form.values.get("first_day"):
         found = _estimate(MultiDict(form.values))
     return render_template(
@@ -269,6 +278,8 @@ def _page(form: Form, *, course: Course | None, found: Found | None = None) -> s
         form=form,
         course=course,
         found=found,
+        moved=moved,
+        is_shown=True,
         targets=_targets(),
         images=offered(g.session),
         today=portal().clock.today(),

@@ -55,6 +55,7 @@ def test_a_target_s_file_becomes_what_the_portal_knows_of_it(
     assert (record.gpus, record.parallel_operations, record.is_open) == ({"nvidia.com/gpu": 4}, 4, True)
     target = Target.model_validate(record.target)
     assert (target.name, target.kind) == ("campus", "kubernetes")
+    assert record.defaults == yaml.safe_load(EXAMPLE.read_text())["defaults"]
 
     portal.targets()
     assert "campus: as it was" in capsys.readouterr().out

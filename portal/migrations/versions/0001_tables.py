@@ -73,6 +73,7 @@ def upgrade() -> None:
         sa.Column("gpus", postgresql.JSONB(), nullable=False),
         sa.Column("parallel_operations", sa.Integer(), nullable=False),
         sa.Column("is_open", sa.Boolean(), nullable=False),
+        sa.Column("defaults", postgresql.JSONB(), nullable=False),
         sa.Column("inventory", postgresql.JSONB(), nullable=True),
         sa.Column("inventory_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_targets")),

@@ -136,6 +136,68 @@ def test_a_choice_of_the_catalogue_fills_image_and_start_page(site: Site, visit:
     assert (design.image, design.default_url) == (image.reference, "/rstudio")
 
 
+BIG = {"image": "registry.example.org/big:1", "resources": {"memory_guarantee": 3, "memory_limit": 8}}
+GIT = {"git_repositories": [{"url": "https://git.example.org/notes.git"}]}
+
+
+@pytest.fixture
+def places(site: Site) -> None:
+    """Two places: `big` begins with an image and memory of its own, `local` with a repository."""
+    with transaction(site.sessions) as session:
+        make_target(session, "big", defaults=BIG)
+        make_target(session, "local", defaults=GIT)
+        make_image(session)
+
+
+def begun(site: Site, place: str, **changes: str) -> dict[str, str]:
+    """The form of a teacher who began it at the place and went to the other."""
+    data = form_of(site, began=place, target={"big": "local", "local": "big"}[place], seats="20", **changes)
+    return {**data, "git_repositories-0-url": "https://git.example.org/notes.git"} if place == "local" else data
+
+
+@pytest.mark.usefixtures("places")
+def test_the_form_begins_with_what_its_place_begins_with(site: Site, visit: Any) -> None:
+    page = visit("teacher").get("/courses/new").text
+    assert value_of(page, "began") == "big", "the first place"
+    assert [value_of(page, name) for name in ("image", "resources.memory_guarantee", "resources.memory_limit")] == [
+        "registry.example.org/big:1", "3", "8",
+    ]  # fmt: skip
+    assert "https://git.example.org/notes.git" not in page
+
+
+@pytest.mark.usefixtures("places")
+def test_what_nobody_changed_follows_another_place_and_is_seen_before_it_is_asked_for(site: Site, visit: Any) -> None:
+    browser = visit("teacher")
+    sent = begun(site, "local", **{"resources.memory_limit": "6"})
+    counted = browser.post("/courses/estimate", data=sent).text
+    assert "begins with other values: image; memory per person, guarantee; git repositories." in counted
+    page = browser.post("/courses/new", data=sent).text
+    assert "They stand in the form now" in page
+    names = ("began", "image", "resources.memory_guarantee", "resources.memory_limit", "git_repositories-0-url")
+    assert [value_of(page, name) for name in names] == ["big", "registry.example.org/big:1", "3", "6", ""]
+    assert site.session.scalars(select(Course)).all() == []
+    seen = {**sent, "began": "big", "image": "registry.example.org/big:1", "resources.memory_guarantee": "3"}
+    assert counted.endswith(browser.post("/courses/estimate", data=seen).text.lstrip()), "it was counted as it is shown"
+    assert browser.post("/courses/new", data=seen).status_code == 302
+    assert site.session.scalars(select(Course)).one().target_name == "big"
+
+
+@pytest.mark.usefixtures("places")
+def test_what_was_changed_by_hand_stays_at_another_place(site: Site, visit: Any) -> None:
+    mine = {"git_repositories-0-url": "https://git.example.org/mine.git", "image": "registry.example.org/mine:1"}
+    sent = {**begun(site, "big"), **mine}
+    page = visit("teacher").post("/courses/new", data={**sent, "deed": "check"}).text
+    assert [value_of(page, name) for name in mine] == list(mine.values())
+    assert visit("teacher").post("/courses/new", data=sent).status_code == 302, "there is nothing to look at"
+
+
+def value_of(page: str, name: str) -> str:
+    """What stands in an input of a page."""
+    found = re.search(rf'name="{re.escape(name)}"[^>]* value="([^"]*)"', page)
+    assert found, name
+    return found[1]
+
+
 @pytest.mark.parametrize("path", ["/courses/estimate", "/courses/new"])
 def test_the_estimate_says_size_and_room_and_saves_nothing(site: Site, visit: Any, path: str) -> None:
     made(site)
