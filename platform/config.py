@@ -7,6 +7,8 @@ keys. Reading the stack's file, and what is said of mistakes in it, is in `stack
 
 from __future__ import annotations
 
+from contextlib import suppress
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -25,14 +27,31 @@ def _zone(name: str) -> str:
     return name
 
 
+def _network(given: str) -> str:
+    with suppress(ValueError):
+        if "/" in given and ip_network(given, strict=False):
+            return given
+    raise ValueError(f"{given} is no range of addresses; write for example 10.0.0.0/8")
+
+
 Host = Annotated[str, Field(pattern=rf"^({_LABEL}\.)+{_LABEL}$", max_length=200, examples=["courses.example.org"])]
 Mail = Annotated[str, Field(pattern=r"^[^@\s<>]+@[^@\s<>]+$", examples=["help@example.org"])]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", examples=["fast-disks"])]
 Bucket = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", examples=["jhaas-state"])]
 Size = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$", examples=["20Gi"])]
-Image = Annotated[str, Field(pattern=r"^[^\s:@]+(:[0-9]+/[^\s:@]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?$")]
+Image = Annotated[
+    str,
+    Field(
+        # with a tag or a digest: the newest would change under your feet
+        pattern=r"^[^\s:@]+(:[0-9]+/[^\s:@]+)?(:[\w.-]+(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})$",
+        examples=["registry.example.org/jhaas/portal:0.1.0"],
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Cidr = Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$", examples=["10.0.0.0/8"])]
+Server = Annotated[str, Field(pattern=r"^[^\s/:@]+$", examples=["postgres.example.org"])]
+"""Name or address, without scheme and port."""
+Pem = Annotated[str, Field(pattern=r"^\s*-----BEGIN CERTIFICATE-----\s", examples=["-----BEGIN CERTIFICATE----- …"])]
+Cidr = Annotated[str, AfterValidator(_network), Field(examples=["10.0.0.0/8"])]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", examples=["https://s3.example.org"])]
 
@@ -91,7 +110,7 @@ def relation(domain: str, host: str) -> list[str]:
 
 
 class Cluster(Section):
-    """The Kubernetes cluster that carries the platform (1.29 or newer; 1.34 is what it is tested with)."""
+    """The Kubernetes cluster that carries the platform (1.30 or newer; 1.34 is what it is tested with)."""
 
     context: str = Field(min_length=1, description="Context of your kubeconfig: `kubectl config get-contexts`.")
     storage_class: Name | None = Field(
@@ -255,7 +274,7 @@ class Dns(Section):
     )
     wait_minutes: int = Field(default=60, ge=1, le=1440, description="Minutes that `up` waits for the records.")
     provider: DnsProvider = Field(default=NoProvider(), description="Who takes records for us.")
-    nameservers: tuple[Annotated[str, Field(pattern=r"^[^\s:]+:[0-9]+$")], ...] = Field(
+    nameservers: tuple[Annotated[str, Field(pattern=r"^[^\s:]+:[0-9]+$", examples=["9.9.9.9:53"])], ...] = Field(
         default=(),
         description="`ADDRESS:PORT` of resolvers that see the world's DNS, for cert-manager's proofs where the "
         "cluster's own see another one.",
@@ -274,8 +293,13 @@ class PostgresBackups(Section):
     """Backups of the bundled Postgres to the bucket `object_storage.backups_bucket`."""
 
     enabled: bool = Field(default=True, description="Back up.")
-    schedule: str = Field(default="0 30 1 * * *", description="When: second, minute, hour, day, month, day of week.")
-    retention: Annotated[str, Field(pattern=r"^[1-9][0-9]*[dwm]$")] = Field(
+    schedule: str = Field(
+        default="0 30 1 * * *",
+        pattern=r"^[0-9A-Z*,/?-]+( [0-9A-Z*,/?-]+){5}$",
+        examples=["0 30 1 * * *"],
+        description="When: second, minute, hour, day, month, day of week.",
+    )
+    retention: Annotated[str, Field(pattern=r"^[1-9][0-9]*[dwm]$", examples=["30d"])] = Field(
         default="30d", description="For how long the way back to any moment is kept."
     )
 
@@ -284,8 +308,10 @@ class PostgresRestore(Section):
     """From which backups a new generation of the bundled Postgres begins."""
 
     generation: int = Field(ge=1, description="Generation whose backups are read; an earlier one.")
-    until: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$")] | None = Field(
+    until: str | None = Field(
         default=None,
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$",
+        examples=["2026-11-22T10:30:00+01:00"],
         description="Moment to which everything is brought back, with its zone: `2026-11-22T10:30:00+01:00`. None: the "
         "last that was backed up.",
     )
@@ -343,17 +369,23 @@ class PortalDatabase(DatabaseLogin):
     owner: str = Field(min_length=1, description="Role that owns the tables and changes their form (migrations).")
     owner_password: SecretStr = Field(description="Its password.")
 
+    @model_validator(mode="after")
+    def _two_roles(self) -> Self:
+        if self.user == self.owner:
+            raise ValueError("user and owner must be two roles: pods with the first must not change the audit log")
+        return self
+
 
 class ExternalDatabase(Section):
     """A Postgres server that is there, 14 to 18, with UTF8 databases."""
 
     kind: Literal["external"] = Field(description="Use a Postgres server of yours.")
-    host: str = Field(min_length=1, description="Its name.")
+    host: Server = Field(description="Its name.")
     port: Port = Field(default=5432, description="Its port.")
     tls: Literal["verify-full", "require", "disable"] = Field(
         default="verify-full", description="How the way there is protected."
     )
-    ca: str | None = Field(default=None, description="Certificate (PEM) of who signed its; none: the public ones.")
+    ca: Pem | None = Field(default=None, description="Certificate (PEM) of who signed its; none: the public ones.")
     portal: PortalDatabase = Field(description="The portal's database.")
     identity: DatabaseLogin | None = Field(default=None, description="Authentik's, where it is installed.")
 
@@ -371,7 +403,7 @@ class RdsDatabase(Section):
     client_cidrs: tuple[Cidr, ...] = Field(min_length=1, description="Addresses of the nodes that may connect.")
     vpc_id: str = Field(pattern=r"^vpc-", description="Network of the subnets.")
     deletion_protection: bool = Field(default=True, description="Refuse to be deleted, and leave a last snapshot.")
-    ca: str | None = Field(
+    ca: Pem | None = Field(
         default=None,
         description="AWS's certificates (PEM, `global-bundle.pem`), by which clients know the server. None: the way is "
         "encrypted, and nobody asks who is at its end.",
@@ -436,7 +468,7 @@ class ExternalObjectStorage(Buckets):
     endpoint: Url = Field(description="Its address.")
     region: str = Field(default="us-east-1", description="Its region.")
     path_style: bool = Field(default=True, description="The bucket is part of the path, not of the host name.")
-    ca: str | None = Field(default=None, description="Certificate (PEM) of who signed its; none: the public ones.")
+    ca: Pem | None = Field(default=None, description="Certificate (PEM) of who signed its; none: the public ones.")
     state: StoreKey = Field(description="May read and write the state bucket, and nothing else.")
     archives: StoreKey = Field(description="May read and write the archives' bucket, and nothing else.")
     backups: StoreKey | None = Field(
@@ -469,6 +501,9 @@ class Authentik(Section):
     require_mfa: bool = Field(default=True, description="Ask everybody for a second factor.")
     server_replicas: int = Field(default=2, ge=1, le=10, description="Server pods.")
     worker_replicas: int = Field(default=1, ge=1, le=10, description="Worker pods.")
+    log_level: Literal["trace", "debug", "info", "warning", "error"] = Field(
+        default="info", description="How much its pods write to their logs."
+    )
     admin_email: Mail | None = Field(default=None, description="Address of the first admin; none: `site.contact`.")
     image: Image = Field(default="ghcr.io/goauthentik/server:2026.8.5", description="Image of Authentik.")
     sources: tuple[str, ...] = Field(
@@ -486,7 +521,10 @@ class ExternalOidc(Section):
     """An OIDC provider that is there."""
 
     kind: Literal["oidc"] = Field(description="Use an OIDC provider of yours.")
-    issuer: Url = Field(description="Its issuer, exactly as its discovery document says.")
+    issuer: Url = Field(
+        examples=["https://sso.example.org/realms/university"],
+        description="Its issuer, exactly as its discovery document says.",
+    )
     client_id: str = Field(min_length=1, description="The portal's client there.")
     client_secret: SecretStr = Field(description="Its secret.")
 
@@ -519,8 +557,8 @@ class Portal(Section):
 class MailServer(Section):
     """How mail leaves."""
 
-    host: str | None = Field(
-        default=None, min_length=1, description="Mail server. None: no mail is sent, and people are told on pages only."
+    host: Server | None = Field(
+        default=None, description="Mail server. None: no mail is sent, and people are told on pages only."
     )
     port: Port = Field(default=587, description="Its port.")
     tls: Literal["starttls", "tls", "none"] = Field(
@@ -536,6 +574,11 @@ class MailServer(Section):
             raise ValueError("user and password belong together: give both or neither")
         if self.password is not None and self.tls == "none":
             raise ValueError("tls none would send the password in clear text; allowed: starttls, tls")
+        if self.user is not None and self.host is None:
+            raise ValueError("host is needed where user is given; or give neither: no mail is sent")
+        for port, wrong, other in ((465, "starttls", "tls"), (587, "tls", "starttls")):
+            if self.host is not None and (self.port, self.tls) == (port, wrong):
+                raise ValueError(f"port {port} is for tls: {other}; with tls: {wrong}, give the port of your server")
         return self
 
 
@@ -550,6 +593,12 @@ class Monitoring(Section):
     labels: dict[str, str] = Field(
         default={}, description="Labels by which your Prometheus chooses monitors and rules (`release: prometheus`)."
     )
+
+    @model_validator(mode="after")
+    def _labelled(self) -> Self:
+        if self.labels and not (self.rules or self.install):
+            raise ValueError("labels are of monitors and rules: set rules: true or install: true, or leave them out")
+        return self
 
 
 class NoSharedStorage(Section):
@@ -570,7 +619,7 @@ class NfsSharedStorage(Section):
 
     kind: Literal["nfs"] = Field(description="Install csi-driver-nfs for an NFS server of yours.")
     storage_class: Name = Field(default="jhaas-shared", description="Name of the storage class that is made.")
-    server: str = Field(min_length=1, description="Name or address of the NFS server.")
+    server: Server = Field(description="Name or address of the NFS server.")
     share: str = Field(pattern=r"^/", description="Folder that it exports.")
     mount_options: tuple[str, ...] = Field(default=("nfsvers=4.1", "hard"), description="Options of the mounts.")
 
@@ -586,7 +635,11 @@ class LonghornSharedStorage(Section):
 class Aws(Section):
     """The AWS account, where a section chooses something of AWS. Its keys come from the environment, as for `aws`."""
 
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="Region of everything that is made.")
+    region: str = Field(
+        pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$",
+        examples=["eu-central-1"],
+        description="Region of everything that is made.",
+    )
     profile: str | None = Field(default=None, description="Profile of your AWS configuration; none: the environment's.")
     prefix: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{2,30}$")] = Field(
         default="jhaas", description="Begins the names of everything that is made. Names of buckets are the world's."

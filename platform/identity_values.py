@@ -108,10 +108,11 @@ def image_values(image: str) -> dict[str, str]:
 
 def environment(config: PlatformConfig, postgres: Postgres) -> dict[str, Any]:
     """Authentik's settings that are not secret."""
-    own = login(postgres)
+    own, chosen = login(postgres), config.identity
+    assert isinstance(chosen, Authentik)
     return {
         "AUTHENTIK_WEB__BASE_URL": f"https://{config.site.login_host}",
-        "AUTHENTIK_LOG_LEVEL": "info",
+        "AUTHENTIK_LOG_LEVEL": chosen.log_level,
         # what it would tell its makers
         "AUTHENTIK_ERROR_REPORTING__ENABLED": "false",
         "AUTHENTIK_DISABLE_STARTUP_ANALYTICS": "true",

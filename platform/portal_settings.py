@@ -15,6 +15,7 @@ import pulumi
 
 from config import PlatformConfig, TraefikIngress
 from outputs import Identity, Key, Login, ObjectStore, Postgres
+from portal_checks import setting_problems
 
 HOME = "/var/lib/jhaas"
 """Folder of a pod's own work; gone with the pod."""
@@ -84,15 +85,18 @@ def common(config: PlatformConfig, who: Identity, store: ObjectStore) -> dict[st
 
 def _of_the_site(config: PlatformConfig) -> dict[str, str]:
     """`portal.settings`, and how many proxies are before the portal. Raises `pulumi.RunError` for a setting that does
-    not exist, or belongs to another section."""
+    not exist, belongs to another section, or has a value that the portal would refuse."""
     for name in config.portal.settings:
         if name not in FREE:
             nearest = difflib.get_close_matches(name, FREE, n=1, cutoff=0.0)[0]
             why = "is said by another section" if name in OURS else f"does not exist (nearest: {nearest})"
             raise pulumi.RunError(f"jhaas-platform:portal.settings.{name}: this setting {why}.")
+    texts = {name: _text(value) for name, value in config.portal.settings.items()}
+    if problems := setting_problems(texts):
+        raise pulumi.RunError("\n".join(f"jhaas-platform:portal.settings.{one}" for one in problems))
     before_traefik = isinstance(config.ingress, TraefikIngress) and config.ingress.trusted_proxies
     proxies = {"JHAAS_PROXIES": "2" if before_traefik else "1"}
-    return {**proxies, **{variable(name): _text(value) for name, value in config.portal.settings.items()}}
+    return {**proxies, **{variable(name): text for name, text in texts.items()}}
 
 
 def _text(value: str | float | bool) -> str:

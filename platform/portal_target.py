@@ -10,6 +10,7 @@ import pulumi
 from config import PlatformConfig
 from kubernetes_objects import over
 from outputs import Edge, Identity, Issuer, ObjectStore, SharedStorage
+from portal_checks import target_problems
 
 NAME = "cluster"
 """Of the target: its file is `cluster.yaml`."""
@@ -55,7 +56,10 @@ def target(
         ),
         "capacity": dict(TRIAL),
     }
-    return over(found, config.portal.target)
+    whole = over(found, config.portal.target)
+    if problems := target_problems(NAME, whole):
+        raise pulumi.RunError("\n".join(f"jhaas-platform:portal.target: {one}" for one in problems))
+    return whole
 
 
 def _edge(edge: Edge, issuer: Issuer) -> dict[str, Any]:

@@ -43,10 +43,16 @@ def _rehearsed(given: argparse.Namespace) -> int:
         sys.stderr.write(f"{given.stack_file} cannot be used:\n{error}\n")
         return BAD_INPUT
 
+    import pulumi
+
     from plan import manifests, tree
     from rehearsal import rehearse
 
-    record = rehearse(sections)
+    try:
+        record = rehearse(sections)
+    except pulumi.RunError as error:
+        sys.stderr.write(f"{given.stack_file} cannot be used:\n{error}\n")
+        return BAD_INPUT
     if given.command == "manifests":
         only = given.only
         sys.stdout.write(manifests(record, objects=only != "charts", charts=only != "objects"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -35,7 +36,7 @@ def of_pulumi() -> PlatformConfig:
     secret = {*pulumi_config.get_config_secret_keys_env(), *pulumi_config._SECRET_KEYS.get()}  # noqa: SLF001 - no other way
     begin = f"{PROJECT}:"
     sections = {key.removeprefix(begin): value for key, value in given.items() if key.startswith(begin)}
-    config = parsed({name: _section(name, text) for name, text in sections.items()})
+    config = parsed({name: _section(text) for name, text in sections.items()})
     open_secrets = [path for path in _secrets(config) if begin + path.partition(".")[0] not in secret]
     if open_secrets:
         raise ConfigError(_in_clear_text(path) for path in open_secrets)
@@ -47,7 +48,7 @@ def parsed(sections: Mapping[str, Any]) -> PlatformConfig:
     try:
         return PlatformConfig.model_validate(sections)
     except ValidationError as error:
-        found = [_sentence(dict(one)) for one in error.errors(include_url=False)]
+        found = [told for one in error.errors(include_url=False) for told in _sentences(dict(one))]
         raise ConfigError(dict.fromkeys(found)) from None
 
 
@@ -102,68 +103,157 @@ def _fill(sections: dict[str, Any]) -> list[str]:
     except ValidationError as error:
         places = [_place(one["loc"]) for one in error.errors(include_url=False) if one["type"] == "missing"]
         filled = []
-        for path, field, _ in places:
-            if field is not None and _is_secret(field.annotation):
-                filled.append(".".join(path))
+        for place in places:
+            if place.field is not None and _is_secret(place.field.annotation):
+                filled.append(".".join(place.path))
                 below = sections
-                for part in path[:-1]:
+                for part in place.path[:-1]:
                     below = below[part]
-                below[path[-1]] = f"[secret: {'.'.join(path)}]"
+                below[place.path[-1]] = f"[secret: {'.'.join(place.path)}]"
         return filled
     return []
 
 
-def _section(name: str, text: str) -> Any:
+def _section(text: str) -> Any:
+    """What Pulumi hands over is JSON, but for a section that is plain text by mistake: then it is that text."""
     try:
         return json.loads(text)
     except ValueError:
-        if name not in PlatformConfig.model_fields:
-            return text
-        raise ConfigError([f"{PROJECT}:{name} is no section with keys below it, but {text!r}"]) from None
+        return text
 
 
-def _sentence(error: dict[str, Any]) -> str:
-    path, field, keys = _place(error["loc"])
-    key = f"{PROJECT}:{'.'.join(path)}" if path else PROJECT
+def _sentences(error: dict[str, Any]) -> Iterator[str]:
+    place = _place(error["loc"])
+    key = f"{PROJECT}:{'.'.join(place.path)}" if place.path else PROJECT
+    if error["type"] == "missing":
+        yield from (f"{PROJECT}:{path} is needed: {field.description}" for path, field in _needed(place))
+    elif error["type"] == "extra_forbidden":
+        yield f"{key}: {_unknown(place)}"
+    elif error["type"] == "union_tag_invalid":
+        yield f"{key}.kind: {error['ctx']['tag']!r} is not allowed; allowed: {error['ctx']['expected_tags']}"
+    elif error["type"] == "union_tag_not_found":
+        yield f"{key}.kind is needed; allowed: {', '.join(sorted(_kinds(place.field)))}"
+    elif not place.path:
+        # the sentences of the whole begin with a key
+        yield f"{PROJECT}:{reason(error, place.field)}"
+    else:
+        yield f"{key}: {reason(error, place.field)}"
+
+
+def reason(error: Mapping[str, Any], field: FieldInfo | None) -> str:
+    """Why a value is refused, and what would be allowed in its place. Nothing of a secret is told."""
     context = error.get("ctx", {})
+    hidden = field is None or _is_secret(field.annotation)
+    given = "what is given" if hidden else repr(error["input"])
+    example = next((f", for example {one}" for one in (field.examples or _examples(field))), "") if field else ""
     match error["type"]:
-        case "extra_forbidden":
-            near = difflib.get_close_matches(path[-1], keys, n=1, cutoff=0.0)
-            return f"{key}: there is no such key (nearest: {near[0]})" if near else f"{key}: there is no such key"
-        case "missing":
-            return f"{key} is needed: {(field.description if field else None) or 'see docs/platform-settings.md'}"
         case "literal_error":
-            return f"{key}: {error['input']!r} is not allowed; allowed: {context['expected']}"
-        case "union_tag_invalid":
-            return f"{key}.kind: {context['tag']!r} is not allowed; allowed: {context['expected_tags']}"
-        case "union_tag_not_found":
-            return f"{key}.kind is needed; allowed: {', '.join(sorted(_kinds(field)))}"
-        case "string_pattern_mismatch" if field is not None and not _is_secret(field.annotation):
-            example = next((f", for example {one}" for one in field.examples or _examples(field)), "")
-            return f"{key}: {error['input']!r} does not have its form{example}"
+            return f"{given} is not allowed; allowed: {context['expected']}"
+        case "bool_type" | "bool_parsing":
+            return f"{given} is not allowed; allowed: true, false"
+        case kind if kind.startswith(("int_", "float_", "greater_than", "less_than")) and field is not None:
+            return f"{given} is not allowed; allowed: {numbers(field)}"
+        case "string_type" if error["input"] is None:
+            return f"must not be empty{example}"
+        case "string_type":
+            return f"{given} is no text; put it into quotes{example}"
+        case "string_too_short":
+            return f"must not be empty{example}"
+        case "string_pattern_mismatch" if not hidden:
+            return f"{given} does not have its form{example}"
+        case "too_short":
+            return f"needs at least {context['min_length']} entries{example}"
+        case "tuple_type":
+            return f"must be a list, each entry on a line of its own after `- `{example}"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"must have keys below it{_first_keys(field)}"
         case _:
-            return f"{key}: {error['msg'].removeprefix('Value error, ')}"
+            return str(error["msg"]).removeprefix("Value error, ")
 
 
-def _place(loc: tuple[int | str, ...]) -> tuple[list[str], FieldInfo | None, list[str]]:
-    """Where a mistake is: its path without the kinds that pydantic puts between, its field if there is one, and the
-    keys that are known there."""
+def _first_keys(field: FieldInfo | None) -> str:
+    models = [*models_in(field.annotation)] if field else []
+    if len(models) > 1:
+        return f", among them kind: {' or '.join(sorted(_kinds(field)))}"
+    return f": {', '.join(models[0].model_fields)}" if models else ""
+
+
+def numbers(field: FieldInfo) -> str:
+    """Which numbers a key may have, in words."""
+    bounds = [one for part in (field, *_annotated(field)) for one in part.metadata]
+    low = next((f"from {one.ge}" for one in bounds if hasattr(one, "ge")), None)
+    low = low or next((f"above {one.gt}" for one in bounds if hasattr(one, "gt")), None)
+    high = next((f"to {one.le}" for one in bounds if hasattr(one, "le")), None)
+    what = "whole numbers" if int in (field.annotation, *get_args(field.annotation)) or _annotated(field) else "numbers"
+    return " ".join(part for part in (what, low, high) if part)
+
+
+def _unknown(place: _Place) -> str:
+    wrong = place.path[-1]
+    if place.others:
+        parent = ".".join(place.path[:-1])
+        return f"kind {place.kind} has no such key; it belongs to {parent}.kind: {' or '.join(place.others)}"
+    if len(place.path) == 1 and wrong.partition(".")[0] in place.keys:
+        return (
+            f"there is no such key; with `--path`, `pulumi config set` sets {wrong.rpartition('.')[2]} in its section"
+        )
+    near = difflib.get_close_matches(wrong, place.keys, n=1, cutoff=0.0)
+    return f"there is no such key (nearest: {near[0]})" if near else "there is no such key"
+
+
+def _needed(place: _Place) -> Iterator[tuple[str, FieldInfo]]:
+    """What is missing: the key, or of a section with one kind each key that it cannot do without."""
+    assert place.field is not None  # a key that is needed is one that there is
+    yield from _needed_below(".".join(place.path), place.field)
+
+
+def _needed_below(path: str, field: FieldInfo) -> Iterator[tuple[str, FieldInfo]]:
+    inner = [*models_in(field.annotation)]
+    if len(inner) != 1:
+        yield path, field
+        return
+    for name, one in inner[0].model_fields.items():
+        if one.is_required():
+            yield from _needed_below(f"{path}.{name}", one)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a mistake is."""
+
+    path: list[str]
+    """Without the kinds that pydantic puts between."""
+    field: FieldInfo | None
+    keys: list[str]
+    """That are known there."""
+    kind: str = ""
+    """Of the section, where it has more than one."""
+    others: tuple[str, ...] = ()
+    """Its other kinds, if the key is one of theirs."""
+
+
+def _place(loc: tuple[int | str, ...]) -> _Place:
     path: list[str] = []
     models: tuple[type[BaseModel], ...] = (PlatformConfig,)
+    every = models
     field: FieldInfo | None = None
     keys: list[str] = list(PlatformConfig.model_fields)
     for part in loc:
         chosen = [model for model in models if len(models) > 1 and part in tags(model)]
         if chosen:
-            models = (chosen[0],)
+            every, models = models, (chosen[0],)
             keys = list(chosen[0].model_fields)
             continue
         path.append(str(part))
+        here = every if len(models) == 1 and models[0] in every else models
         known = [model for model in models if part in model.model_fields]
+        elsewhere = [model for model in here if part in model.model_fields and not known]
+        kind = next((tag for model in models for tag in tags(model)), "")
+        others = tuple(tag for model in elsewhere for tag in tags(model))
         keys = [name for model in models for name in model.model_fields] or keys
         field = known[0].model_fields[str(part)] if known else field if isinstance(part, int) else None
         models = tuple(models_in(field.annotation)) if field else ()
-    return path, field, keys
+    return _Place(path, field, keys, kind, others) if loc else _Place(path, field, keys)
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -182,6 +272,12 @@ def tags(model: type[BaseModel]) -> tuple[str, ...]:
 
 def _kinds(field: FieldInfo | None) -> set[str]:
     return {tag for model in models_in(field.annotation if field else None) for tag in tags(model)}
+
+
+def _annotated(field: FieldInfo) -> list[FieldInfo]:
+    """What annotated types inside an optional one carry."""
+    inner = [one for part in get_args(field.annotation) for one in getattr(part, "__metadata__", ())]
+    return [one for one in inner if isinstance(one, FieldInfo)]
 
 
 def _examples(field: FieldInfo) -> list[Any]:

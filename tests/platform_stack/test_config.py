@@ -87,7 +87,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(changes: dict[str, Any], tol
             {"mail": {"user": "mail", "password": "secret", "tls": "none"}},
             "tls none would send the password in clear text; allowed: starttls, tls",
         ),
-        ({"portal": None}, "jhaas-platform:portal is needed"),
+        ({"portal": None}, "jhaas-platform:portal.image is needed"),
         (
             {"database": {"storage_size": "10"}},
             "jhaas-platform:database.storage_size: '10' does not have its form, for example 20Gi",
@@ -157,7 +157,7 @@ def test_a_section_that_is_no_section_is_refused(monkeypatch: pytest.MonkeyPatch
     import stack_file
 
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps({"jhaas-platform:site": "courses.example.org"}))
-    with pytest.raises(stack_file.ConfigError, match="jhaas-platform:site is no section"):
+    with pytest.raises(stack_file.ConfigError, match="jhaas-platform:site: must have keys below it: portal_host"):
         stack_file.of_pulumi()
 
 

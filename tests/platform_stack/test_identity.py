@@ -112,7 +112,7 @@ def test_it_says_where_it_is_and_tells_nobody_else_anything() -> None:
     ("tls", "use_tls", "use_ssl"), [("starttls", "true", "false"), ("tls", "false", "true"), ("none", "false", "false")]
 )
 def test_mail_that_goes_over_to_tls_is_not_mail_that_begins_with_it(tls: str, use_tls: str, use_ssl: str) -> None:
-    told = environment(mail={"host": "mail.example.org", "tls": tls})
+    told = environment(mail={"host": "mail.example.org", "port": 2525, "tls": tls})
     assert (told["AUTHENTIK_EMAIL__USE_TLS"], told["AUTHENTIK_EMAIL__USE_SSL"]) == (use_tls, use_ssl)
 
 

@@ -103,7 +103,8 @@ def test_a_file_without_anything_says_what_is_needed(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(ConfigError) as caught:
         of_file(path)
-    assert [line.partition(" ")[0] for line in caught.value.problems] == [f"jhaas-platform:{name}" for name in LEAST]
+    needed = [f"jhaas-platform:{name}.{key}" for name, keys in LEAST.items() for key in keys]
+    assert [line.partition(" ")[0] for line in caught.value.problems] == needed
 
 
 def test_dynamic_providers_find_the_environment_that_the_program_runs_in() -> None:
