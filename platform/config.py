@@ -517,6 +517,20 @@ class Authentik(Section):
     )
 
 
+class CoursesIdentity(Section):
+    """The API of a provider of yours, by which each course gets a client and a group of its own there."""
+
+    api: Literal["authentik", "canaille"] = Field(description="Whose API it is; `canaille` for trials.")
+    url: Url = Field(
+        examples=["https://sso.example.org"], description="Public base address of the provider, which its API is below."
+    )
+    key: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], SecretStr] = Field(
+        min_length=1,
+        description="What opens the API, as in a target's `identity.json` (docs/targets.md): `token`, where it is "
+        "Authentik's.",
+    )
+
+
 class ExternalOidc(Section):
     """An OIDC provider that is there."""
 
@@ -525,8 +539,15 @@ class ExternalOidc(Section):
         examples=["https://sso.example.org/realms/university"],
         description="Its issuer, exactly as its discovery document says.",
     )
+    internal_url: Url | None = Field(
+        default=None, description="Its base address for calls from pods, where they cannot reach the public one."
+    )
     client_id: str = Field(min_length=1, description="The portal's client there.")
     client_secret: SecretStr = Field(description="Its secret.")
+    courses: CoursesIdentity | None = Field(
+        default=None,
+        description="By which API courses get clients and groups there; none: courses cannot run on this cluster.",
+    )
 
 
 class Portal(Section):

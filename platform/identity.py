@@ -40,14 +40,15 @@ def identity(
 
 def external(given: ExternalOidc) -> Identity:
     """A provider of the site's: nothing is made."""
+    courses = given.courses
     return Identity(
-        kind="oidc",
+        kind="oidc" if courses is None else courses.api,
         issuer=given.issuer,
-        url=given.issuer.rstrip("/"),
-        internal_url=None,
+        url=(given.issuer if courses is None else courses.url).rstrip("/"),
+        internal_url=given.internal_url and given.internal_url.rstrip("/"),
         client_id=given.client_id,
         client_secret=secret(given.client_secret.get_secret_value()),
-        api_token=None,
+        api_key=None if courses is None else {name: secret(one.get_secret_value()) for name, one in courses.key.items()},
     )
 
 
@@ -109,7 +110,7 @@ class AuthentikServer(Part):
             internal_url=None,
             client_id=CLIENT_ID,
             client_secret=client_secret,
-            api_token=api_token,
+            api_key={"token": api_token},
             admin_password=admin_password,
             namespace=NAMESPACE,
             ready=(*before, chart, *applied, *names.ready),

@@ -128,7 +128,8 @@ class ObjectStore:
 class Identity:
     """The OIDC provider that knows the people."""
 
-    kind: Literal["authentik", "oidc"]
+    kind: Literal["authentik", "canaille", "oidc"]
+    """`oidc`: it has no API by which courses could get their clients and groups."""
     issuer: str
     """The portal's, exactly as the discovery document says."""
     url: str
@@ -137,8 +138,9 @@ class Identity:
     """Base address for calls from pods, where it is not the public one."""
     client_id: str
     client_secret: pulumi.Output[str]
-    api_token: pulumi.Output[str] | None
-    """Of the service account that makes courses' clients and groups; None where no API of ours does."""
+    api_key: dict[str, pulumi.Output[str]] | None
+    """What opens the API that makes courses' clients and groups: the content of the workers' `identity.json`. None
+    where there is no such API."""
     admin_password: pulumi.Output[str] | None = None
     """Of the first admin, `akadmin`; None where the provider is somebody else's."""
     namespace: str | None = None

@@ -14,11 +14,12 @@ import yaml
 
 import portal_settings as settings
 from certificates import certificate
-from config import PlatformConfig
+from config import ExternalOidc, PlatformConfig
 from kubernetes_objects import Manifest, manifest, namespace_object, secret_object
 from outputs import PORTAL_NAMESPACE as NAMESPACE
 from outputs import Edge, Issuer, ObjectStore, Postgres
 from portal_target import NAME as TARGET
+from portal_target import port_of
 
 WEB, WORKER, SCHEDULER, PREPARE = "portal-web", "portal-worker", "portal-scheduler", "portal-prepare"
 ACCOUNT = "portal"
@@ -401,7 +402,7 @@ def network_policies(config: PlatformConfig, edge: Edge, postgres: Postgres) -> 
     database = {"ports": [_port(postgres.port)]}
     if postgres.namespace is not None:
         database["to"] = [_namespace(postgres.namespace)]
-    people = [{"ports": [_port(port) for port in HTTPS_PORTS]}, {"to": by_the_edge}]
+    people = [{"ports": [_port(port) for port in _people_ports(config)]}, {"to": by_the_edge}]
     return [
         _policy("default-deny", {}, ingress=[], egress=[]),
         _policy("host-name-proof", solver, ingress=[proof]),
@@ -411,6 +412,12 @@ def network_policies(config: PlatformConfig, edge: Edge, postgres: Postgres) -> 
         _policy(PREPARE, _labels(PREPARE), egress=[names, database]),
         _policy(WORKER, _labels(WORKER), egress=[{}]),
     ]
+
+
+def _people_ports(config: PlatformConfig) -> list[int]:
+    who = config.identity
+    addresses = (who.issuer, who.internal_url) if isinstance(who, ExternalOidc) else ()
+    return sorted({*HTTPS_PORTS, *(port_of(url) for url in addresses if url is not None)})
 
 
 def _policy(name: str, pods: Mapping[str, str], **rules: Any) -> Manifest:

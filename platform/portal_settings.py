@@ -171,8 +171,8 @@ def _tls(postgres: Postgres) -> dict[str, str]:
 def credentials(config: PlatformConfig, who: Identity, store: ObjectStore) -> dict[str, pulumi.Output[str]]:
     """Files of the worker's credentials folder: name → content. Secret outputs."""
     found: dict[str, pulumi.Output[str]] = {}
-    if who.api_token is not None:
-        found["identity.json"] = _secret_json({"token": who.api_token})
+    if who.api_key is not None:
+        found["identity.json"] = _secret_json(who.api_key)
     if store.courses is not None:
         found["object-store.json"] = _key_file(store.courses)
     if store.archives.key is not None:

@@ -22,7 +22,7 @@ TRIAL = {"memory": 8, "cpu": 4, "storage": 50, "parallel_operations": 2}
 def lacking(who: Identity, store: ObjectStore) -> list[str]:
     """What courses on this cluster need and nobody gave, each as the key that gives it."""
     return [
-        *(["identity.kind: authentik"] if who.api_token is None else []),
+        *(["identity.kind: authentik, or identity.courses"] if who.api_key is None else []),
         *(["object_storage.courses"] if store.courses is None else []),
         *(["object_storage.archives"] if store.archives.key is None else []),
     ]
@@ -77,10 +77,14 @@ def _openings(store: ObjectStore) -> list[dict[str, Any]]:
     """Notebooks reach the buckets of their course where the store is in this cluster."""
     if store.namespace is None or store.endpoint is None:
         return []
-    parts = urlsplit(store.endpoint)
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    opened = {"namespace": store.namespace, "ports": [port], "hub": False, "notebooks": True}
+    opened = {"namespace": store.namespace, "ports": [port_of(store.endpoint)], "hub": False, "notebooks": True}
     return [{"name": "buckets of courses", **opened}]
+
+
+def port_of(url: str) -> int:
+    """Port of an address, its scheme's own where none is written."""
+    parts = urlsplit(url)
+    return parts.port or (80 if parts.scheme == "http" else 443)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -121,6 +121,20 @@ SWITCHES: dict[str, dict[str, Sections]] = {
                 "client_secret": f"{SECRET}-oidc",
             }
         },
+        "oidc with an API": {
+            "identity": {
+                "kind": "oidc",
+                "issuer": "https://sso.example.org/application/o/jhaas/",
+                "internal_url": "http://sso.campus:9000",
+                "client_id": "jhaas",
+                "client_secret": f"{SECRET}-oidc",
+                "courses": {
+                    "api": "authentik",
+                    "url": "https://sso.example.org",
+                    "key": {"token": f"{SECRET}-api"},
+                },
+            }
+        },
     },
     "mail": {
         "none": {},

@@ -286,7 +286,7 @@ told = identity(
     Issuer("letsencrypt", False, True),
     Names(),
 )
-for name in ("kind", "issuer", "url", "client_id", "client_secret", "api_token", "admin_password"):
+for name in ("kind", "issuer", "url", "client_id", "client_secret", "api_key", "internal_url", "admin_password"):
     pulumi.export(name, getattr(told, name))
 pulumi.export("ready", len(told.ready))
 """
@@ -318,14 +318,14 @@ def test_what_the_portal_is_told(tmp_path: Path) -> None:
     # as the discovery document says, with the slash at its end
     assert made.exports["issuer"] == "https://login.courses.example.org/application/o/jhaas-portal/"
     assert made.exports["client_id"] == "jhaas-portal"
-    assert made.secret_exports == {"client_secret", "api_token", "admin_password"}
-    given = {made.exports[name] for name in made.secret_exports}
-    assert len(given) == 3
+    assert made.secret_exports == {"client_secret", "api_key", "admin_password"}
+    token = made.exports["api_key"]["token"]
+    assert len({token, made.exports["client_secret"], made.exports["admin_password"]}) == 3
     (blueprint,) = [one for one in made.of("core/v1:Secret") if one.name.endswith("authentik-blueprint")]
     assert blueprint.secrets == {"stringData"}
     text = blueprint.inputs["stringData"]["jhaas.yaml"]
     assert made.exports["client_secret"] in text
-    assert made.exports["api_token"] in text
+    assert token in text
     assert made.exports["admin_password"] not in text
 
 
@@ -340,7 +340,22 @@ def test_a_provider_of_the_sites_is_told_on_and_nothing_is_made(tmp_path: Path) 
     )
     assert made.exports["client_secret"] == "s"
     assert made.secret_exports == {"client_secret"}
-    assert "api_token" not in made.exports
+    assert "api_key" not in made.exports
+
+
+def test_a_provider_of_the_sites_with_an_api_gives_courses_their_clients(tmp_path: Path) -> None:
+    own = {
+        "kind": "oidc",
+        "issuer": "https://sso.example.org/application/o/jhaas/",
+        "internal_url": "http://sso.campus:9000/",
+        "client_id": "jhaas",
+        "client_secret": "s",
+        "courses": {"api": "authentik", "url": "https://sso.example.org/", "key": {"token": "t"}},
+    }
+    made = run(tmp_path, identity=own)
+    told = [made.exports[name] for name in ("kind", "url", "internal_url", "api_key")]
+    assert told == ["authentik", "https://sso.example.org", "http://sso.campus:9000", {"token": "t"}]
+    assert made.secret_exports == {"client_secret", "api_key"}
 
 
 def test_files_of_the_site_come_last_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:

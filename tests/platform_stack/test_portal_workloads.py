@@ -43,6 +43,7 @@ POSITIONS = [
             ("database", "external"),
             ("object_storage", "external"),
             ("identity", "authentik open"),
+            ("identity", "oidc with an API"),
             ("mail", "starttls"),
             ("shared_storage", "nfs"),
             ("portal", "private image"),
@@ -422,6 +423,12 @@ def test_the_database_of_another_place_is_reached_at_its_port(rehearse: Rehearse
     made = rehearse(**external)
     rules = of_kind(made, "NetworkPolicy")["portal-scheduler"].inputs["spec"]["egress"]
     assert {"ports": [{"port": 6432, "protocol": "TCP"}]} in rules
+
+
+def test_a_provider_of_the_sites_is_reached_at_its_port(rehearse: Rehearse) -> None:
+    made = rehearse(**switches.SWITCHES["identity"]["oidc with an API"])
+    rules = of_kind(made, "NetworkPolicy")["portal-web"].inputs["spec"]["egress"]
+    assert {"ports": [{"port": port, "protocol": "TCP"} for port in (443, 8443, 9000)]} in rules
 
 
 def test_a_site_without_network_policies_has_none(rehearse: Rehearse) -> None:
