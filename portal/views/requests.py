@@ -83,7 +83,7 @@ def live_estimate() -> str:
     """The part of the form's page that says how large it is, for the form as it stands."""
     _only_who_may_ask()
     form, moved = _at_its_place(_with_image(request.form))
-    return render_template("courses/_estimate.html", found=_estimate(form), moved=moved, is_shown=False)
+    return render_template("courses/_estimate.html", found=_estimate(form), unseen=moved)
 
 
 @blueprint.route("/<uuid:course_id>/request", methods=["GET", "POST"])
@@ -279,7 +279,6 @@ def _page(form: Form, *, course: Course | None, found: Found | None = None, move
         course=course,
         found=found,
         moved=moved,
-        is_shown=True,
         targets=_targets(),
         images=offered(g.session),
         today=portal().clock.today(),

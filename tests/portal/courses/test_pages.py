@@ -159,6 +159,7 @@ def begun(site: Site, place: str, **changes: str) -> dict[str, str]:
 def test_the_form_begins_with_what_its_place_begins_with(site: Site, visit: Any) -> None:
     page = visit("teacher").get("/courses/new").text
     assert value_of(page, "began") == "big", "the first place"
+    assert re.findall(r'<option value="(big|local)"( selected)?>', page) == [("big", " selected"), ("local", "")]
     assert [value_of(page, name) for name in ("image", "resources.memory_guarantee", "resources.memory_limit")] == [
         "registry.example.org/big:1", "3", "8",
     ]  # fmt: skip
