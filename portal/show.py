@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from babel import Locale, dates, numbers
@@ -102,18 +103,17 @@ MAIL: dict[str, Look] = {
 
 def day(value: dt.date, *, weekday: bool = True) -> Markup:
     """A calendar day: “Mon, 5 Oct 2026”."""
-    text = dates.format_skeleton("yMMMEd" if weekday else "yMMMd", value, locale=_locale())
-    return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), text)
+    return _marked(value, "yMMMEd" if weekday else "yMMMd", _locale())
 
 
 def plain_day(value: dt.date) -> str:
     """A calendar day without markup, for titles and attributes: “Mon, 5 Oct 2026”."""
-    return str(dates.format_skeleton("yMMMEd", value, locale=_locale()))
+    return _written(value, "yMMMEd", _locale())
 
 
 def weekday(value: dt.date) -> str:
     """“Mon 5”."""
-    return str(dates.format_skeleton("Ed", value, locale=_locale()))
+    return _written(value, "Ed", _locale())
 
 
 def month(value: dt.date, *, long: bool = False) -> str:
@@ -162,7 +162,23 @@ def duration(value: timedelta | float) -> str:
 
 def number(value: float, digits: int = 0) -> str:
     """A number with at most `digits` decimal places, as the language writes it."""
-    return str(numbers.format_decimal(round(value, digits), locale=_locale(), decimal_quantization=False))
+    return _written_number(round(value, digits), _locale())
+
+
+@lru_cache(maxsize=10_000)
+def _written(value: dt.date, skeleton: str, locale: Locale) -> str:
+    # a calendar of a term writes the same days hundreds of times, and Babel takes longer than all else of the page
+    return str(dates.format_skeleton(skeleton, value, locale=locale))
+
+
+@lru_cache(maxsize=10_000)
+def _marked(value: dt.date, skeleton: str, locale: Locale) -> Markup:
+    return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), _written(value, skeleton, locale))
+
+
+@lru_cache(maxsize=10_000)
+def _written_number(value: float, locale: Locale) -> str:
+    return str(numbers.format_decimal(value, locale=locale, decimal_quantization=False))
 
 
 def gib(mebibytes: float) -> str:
