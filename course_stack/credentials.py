@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from course_stack.target import CREDENTIALS_ENV
+from course_stack.target import CREDENTIALS_ENV, Target
 
 REGISTRY = "registry.json"
 """The registry's keys as `docker login` writes them (`config.json`): each course's image pull secret."""
@@ -27,6 +27,19 @@ def credentials(name: str, folder: Path | None = None, *, of: str = "") -> dict[
         reason = getattr(error, "strerror", None) or "it is not JSON"
         raise CredentialsError(f"{path} cannot be read ({reason}): it must hold the key of its service.") from None
     return content
+
+
+def store_key(name: str, target: Target, folder: Path | None = None) -> tuple[str, str] | None:
+    """Id and secret of the access key in the file NAME. None at AWS where there is no such file: the surroundings of
+    the process give a key there (a role of the pod or of the machine). Raises `CredentialsError`."""
+    path = in_folder(name, folder, of=target.name)
+    if target.object_store.kind == "aws" and (path is None or not path.exists()):
+        return None
+    found = credentials(name, folder, of=target.name)
+    try:
+        return found["access_key_id"], found["secret_access_key"]
+    except KeyError as error:
+        raise CredentialsError(f"{path} has no {error}: it must hold access_key_id and secret_access_key.") from None
 
 
 def in_folder(name: str, folder: Path | None = None, *, of: str = "") -> Path | None:

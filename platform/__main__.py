@@ -10,10 +10,11 @@ from dns_records import dns_records
 from identity import identity
 from ingress import ingress
 from kubernetes_objects import cluster_provider, later
+from kubernetes_version import refuse_old
 from monitoring import prometheus, watching
 from next_steps import next_steps
 from object_storage import object_storage
-from portal_workloads import portal_workloads
+from portal_workloads import Ground, portal_workloads
 from shared_storage import shared_storage
 from stack_file import ConfigError, of_pulumi
 
@@ -22,6 +23,7 @@ try:
 except ConfigError as error:
     raise pulumi.RunError(f"The configuration cannot be used.\n{error}") from None
 
+refuse_old(config.cluster)
 on = cluster_provider(config.cluster)
 measured = prometheus(config, on)
 # other parts' charts bring monitors: what these are must be known
@@ -33,9 +35,8 @@ shared = shared_storage(config, on)
 store = object_storage(config, on)
 postgres = database(config, on, issuer, store)
 who = identity(config, on, postgres, edge, issuer, names)
-portal = portal_workloads(
-    config, on, edge=edge, names=names, issuer=issuer, postgres=postgres, store=store, who=who, shared=shared
-)
+ground = Ground(edge=edge, names=names, issuer=issuer, postgres=postgres, store=store, who=who, shared=shared)
+portal = portal_workloads(config, on, ground)
 watching(config, on, portal, measured)
 
 pulumi.export("portal_url", portal.url)

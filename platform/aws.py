@@ -13,8 +13,11 @@ import bucket_rules
 from config import Aws, AwsObjectStorage, BundledDatabase, PlatformConfig
 from database_objects import NAMESPACE as DATABASE
 from kubernetes_objects import Part
-from outputs import Key, ObjectStore, StoreBucket
+from outputs import PORTAL_NAMESPACE, Key, ObjectStore, Role, StoreBucket
+from portal_objects import WORKER_ACCOUNT
 
+Holder = iam.User | iam.Role
+"""Who has rights: a user with a key, or a role that pods take."""
 UNFINISHED_DAYS = 7
 """After which AWS throws away the parts of an upload that was never finished."""
 
@@ -48,9 +51,11 @@ class AwsStore(Part):
         self._bucket("state", chosen.state_bucket, chosen, chosen.history_days)
         self._bucket("archives", chosen.archives_bucket, chosen)
         encryption = self._key_service()
-        state = self._user("state", bucket_rules.own_bucket(chosen.state_bucket, self._world))
+        # in an EKS cluster workers take one role for all of it, in place of keys
+        self._workers = self._role("workers", PORTAL_NAMESPACE, WORKER_ACCOUNT)
+        state = self._holder("state", bucket_rules.own_bucket(chosen.state_bucket, self._world))
         self._policy("state-secrets", state, encryption.arn.apply(lambda arn: json.dumps(aws_rules.use_of_key(arn))))
-        archives = self._user("archives", bucket_rules.own_bucket(chosen.archives_bucket, self._world))
+        archives = self._holder("archives", bucket_rules.own_bucket(chosen.archives_bucket, self._world))
         courses, boundary = self._courses(chosen)
         region = config.aws.region
         self.store = ObjectStore(
@@ -58,10 +63,10 @@ class AwsStore(Part):
             region=region,
             path_style=False,
             ca=None,
-            state=StoreBucket(chosen.state_bucket, self._key("state", state)),
-            archives=StoreBucket(chosen.archives_bucket, self._key("archives", archives)),
+            state=StoreBucket(chosen.state_bucket, self._access("state", state)),
+            archives=StoreBucket(chosen.archives_bucket, self._access("archives", archives)),
             backups=self._backups(chosen) if for_backups else None,
-            courses=self._key("courses", courses),
+            courses=self._access("courses", courses),
             kind="aws",
             secrets_provider=encryption.key_id.apply(lambda key: f"awskms://{key}?region={region}"),
             permissions_boundary=boundary.arn,
@@ -115,7 +120,7 @@ class AwsStore(Part):
         self._ready += [key, name]
         return key
 
-    def _courses(self, chosen: AwsObjectStorage) -> tuple[iam.User, iam.Policy]:
+    def _courses(self, chosen: AwsObjectStorage) -> tuple[Holder, iam.Policy]:
         """Who makes buckets and users for courses, and the boundary of these users."""
         closed = (chosen.state_bucket, chosen.backups_bucket)
         boundary = iam.Policy(
@@ -124,7 +129,7 @@ class AwsStore(Part):
             policy=json.dumps(aws_rules.course_boundary(chosen.archives_bucket, closed, self._world)),
             opts=self._opts,
         )
-        user = self._user("courses", bucket_rules.course_buckets(chosen.archives_bucket, closed, self._world))
+        user = self._holder("courses", bucket_rules.course_buckets(chosen.archives_bucket, closed, self._world))
         self._policy(
             "courses-users",
             user,
@@ -135,27 +140,42 @@ class AwsStore(Part):
     def _backups(self, chosen: AwsObjectStorage) -> StoreBucket:
         """The bucket of the database's backups; in an EKS cluster its pods take a role in place of a key."""
         self._bucket("backups", chosen.backups_bucket, chosen)
-        rules = bucket_rules.own_bucket(chosen.backups_bucket, self._world)
-        if self._aws.oidc_provider_arn is None:
-            return StoreBucket(chosen.backups_bucket, self._key("backups", self._user("backups", rules)))
-        trust = aws_rules.trust_in_pods(self._aws.oidc_provider_arn, DATABASE, "postgres-*")
-        role = iam.Role(
-            "backups", name=f"{self._aws.prefix}-backups", assume_role_policy=json.dumps(trust), opts=self._opts
-        )
-        allowed = iam.RolePolicy("backups", name="bucket", role=role.name, policy=json.dumps(rules), opts=self._opts)
-        self._ready += [role, allowed]
-        return StoreBucket(chosen.backups_bucket, None, role.arn)
+        holder = self._role("backups", DATABASE, "postgres-*") or self._user("backups")
+        self._policy("backups", holder, json.dumps(bucket_rules.own_bucket(chosen.backups_bucket, self._world)))
+        return StoreBucket(chosen.backups_bucket, self._access("backups", holder))
 
-    def _user(self, use: str, rules: dict[str, Any]) -> iam.User:
+    def _holder(self, use: str, rules: dict[str, Any]) -> Holder:
+        """Who has these rights for a use of workers."""
+        holder = self._workers or self._user(use)
+        self._policy(use, holder, json.dumps(rules))
+        return holder
+
+    def _role(self, name: str, namespace: str, service_accounts: str) -> iam.Role | None:
+        """A role for pods of these service accounts; None outside of EKS."""
+        if self._aws.oidc_provider_arn is None:
+            return None
+        trust = aws_rules.trust_in_pods(self._aws.oidc_provider_arn, namespace, service_accounts)
+        role = iam.Role(name, name=f"{self._aws.prefix}-{name}", assume_role_policy=json.dumps(trust), opts=self._opts)
+        self._ready.append(role)
+        return role
+
+    def _user(self, use: str) -> iam.User:
         user = iam.User(
             use, name=f"{self._aws.prefix}-{use}", path=aws_rules.PLATFORM_PATH, force_destroy=True, opts=self._opts
         )
         self._ready.append(user)
-        self._policy(use, user, json.dumps(rules))
         return user
 
-    def _policy(self, name: str, user: iam.User, rules: pulumi.Input[str]) -> None:
-        self._ready.append(iam.UserPolicy(name, name=name, user=user.name, policy=rules, opts=self._opts))
+    def _policy(self, name: str, holder: Holder, rules: pulumi.Input[str]) -> None:
+        made = (
+            iam.RolePolicy(name, name=name, role=holder.name, policy=rules, opts=self._opts)
+            if isinstance(holder, iam.Role)
+            else iam.UserPolicy(name, name=name, user=holder.name, policy=rules, opts=self._opts)
+        )
+        self._ready.append(made)
+
+    def _access(self, use: str, holder: Holder) -> Key | Role:
+        return Role(holder.arn) if isinstance(holder, iam.Role) else self._key(use, holder)
 
     def _key(self, use: str, user: iam.User) -> Key:
         made = iam.AccessKey(

@@ -69,7 +69,8 @@ class CertManager(Part):
         self.issuer = Issuer(
             cluster_issuer=name,
             wildcard=config.has_wildcard,
-            trusted=given.issuer not in ("selfsigned", "letsencrypt-staging"),
+            own=given.issuer == "selfsigned",
+            ca=given.ca,
             ready=ready,
         )
         self.register_outputs({"cluster_issuer": name})

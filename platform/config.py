@@ -109,6 +109,10 @@ def relation(domain: str, host: str) -> list[str]:
     return ["below"] if domain.endswith(f".{host}") else []
 
 
+OLDEST_KUBERNETES = (1, 30)
+"""Older ones do not know the policy that holds workers to the namespaces of courses (ValidatingAdmissionPolicy)."""
+
+
 class Cluster(Section):
     """The Kubernetes cluster that carries the platform (1.30 or newer; 1.34 is what it is tested with)."""
 
@@ -195,6 +199,12 @@ class Certificates(Section):
     eab_key_id: str | None = Field(default=None, description="Key id of an account there that must exist already.")
     eab_hmac_key: SecretStr | None = Field(default=None, description="Key of that account, as the authority gave it.")
     cluster_issuer: Name | None = Field(default=None, description="Its name, where issuer is `existing`.")
+    ca: Pem | None = Field(
+        default=None,
+        description="Certificates (PEM) that the portal, hubs and notebooks believe beside the public ones: of an "
+        "authority of your own (`acme`, `existing`), Let's Encrypt's roots for staging, your campus. That of "
+        "`selfsigned` they believe without it.",
+    )
     wildcard: bool | None = Field(
         default=None,
         description="One wildcard certificate for all hubs. None: where the issuer can "
@@ -223,6 +233,11 @@ class Certificates(Section):
             raise ValueError("eab_key_id and eab_hmac_key belong together: give both or neither")
         if self.eab_key_id is not None and self.issuer != "acme":
             raise ValueError("eab_key_id is for issuer acme only")
+        if self.issuer == "letsencrypt-staging" and self.ca is None:
+            raise ValueError(
+                "ca is needed where issuer is letsencrypt-staging: nobody knows its roots, and nobody could sign in "
+                "(https://letsencrypt.org/docs/staging-environment/ has them)"
+            )
         if self.is_acme and self.challenge == "http01" and self.wildcard:
             raise ValueError("wildcard needs challenge dns01: no authority signs one for an answer on port 80")
         return self
@@ -469,17 +484,38 @@ class ExternalObjectStorage(Buckets):
     region: str = Field(default="us-east-1", description="Its region.")
     path_style: bool = Field(default=True, description="The bucket is part of the path, not of the host name.")
     ca: Pem | None = Field(default=None, description="Certificate (PEM) of who signed its; none: the public ones.")
-    state: StoreKey = Field(description="May read and write the state bucket, and nothing else.")
-    archives: StoreKey = Field(description="May read and write the archives' bucket, and nothing else.")
+    state: StoreKey | None = Field(
+        default=None, description="May read and write the state bucket, and nothing else. None: `role_arn`."
+    )
+    archives: StoreKey | None = Field(
+        default=None, description="May read and write the archives' bucket, and nothing else. None: `role_arn`."
+    )
     backups: StoreKey | None = Field(
         default=None, description="May read and write the backups' bucket, where Postgres runs in this cluster."
     )
     courses: StoreKey | None = Field(
-        default=None, description="May make a bucket and a key for each course; none: courses have no bucket."
+        default=None,
+        description="May make a bucket and a key for each course. None: `role_arn`; without that, courses have no "
+        "bucket.",
+    )
+    role_arn: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws",
+        description="At AWS, in an EKS cluster: role that workers take for whatever of `state`, `archives` and "
+        "`courses` has no key.",
     )
     key_api: Literal["seaweedfs", "aws", "minio"] = Field(
         default="seaweedfs", description="How keys of courses are made there: whose way of making keys it speaks."
     )
+
+    @model_validator(mode="after")
+    def _opened(self) -> Self:
+        if self.role_arn is not None and self.key_api != "aws":
+            raise ValueError("role_arn is for key_api: aws only: no other store takes roles of pods")
+        for key in ("state", "archives"):
+            if getattr(self, key) is None and self.role_arn is None:
+                raise ValueError(f"{key} is needed: give its key (or, at AWS, role_arn)")
+        return self
 
 
 class AwsObjectStorage(KeptBuckets):
@@ -668,8 +704,8 @@ class Aws(Section):
     oidc_provider_arn: str | None = Field(
         default=None,
         pattern=r"^arn:aws",
-        description="OIDC provider of an EKS cluster: servers of the bundled Postgres then take a role in place of a "
-        "key of the bucket of backups.",
+        description="OIDC provider of an EKS cluster: workers, and servers of the bundled Postgres, then take roles in "
+        "place of keys of their buckets.",
     )
     tags: dict[str, str] = Field(default={}, description="Tags of everything that is made.")
 

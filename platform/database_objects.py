@@ -256,8 +256,8 @@ def cluster_object(config: PlatformConfig, database: BundledDatabase, store: Obj
     if store is not None:
         archive = {"barmanObjectName": BACKUP_STORE, "serverName": generation.cluster}
         spec["plugins"] = [{"name": PLUGIN, "isWALArchiver": True, "parameters": archive}]
-        if role := _bucket(store).role_arn:
-            annotations = {"eks.amazonaws.com/role-arn": role}
+        if role := _bucket(store).role:
+            annotations = {"eks.amazonaws.com/role-arn": role.arn}
             spec["serviceAccountTemplate"] = {"metadata": {"annotations": annotations}}
     if database.restore is not None:
         source = Generation(database.restore.generation).cluster

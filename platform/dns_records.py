@@ -9,7 +9,16 @@ from ipaddress import ip_address
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
+from pulumi.runtime.rpc import UNKNOWN
 
 from config import PlatformConfig, Route53, Site
 from kubernetes_objects import Part
@@ -43,7 +52,8 @@ class HostRecords(Part):
         names = hosts(config.site)
         made = self._at_provider(config, names, address) if config.dns.records == "provider" else ()
         awaited = HostNames(names, address, config.dns.wait_minutes, self.inside([*edge.ready, *made]))
-        self.names = Names(ready=(awaited,))
+        lead = NamesLead(awaited.missing, self.inside([awaited]))
+        self.names = Names(ready=(awaited, lead))
         self.register_outputs({})
 
     def _at_provider(
@@ -100,9 +110,10 @@ def wait(
             say(_told(astray))
         last = astray
         if now() >= end:
+            needed = "; ".join(record(host, address) for host in astray)
             raise TimeoutError(
-                f"{_told(astray)} Make the records and run `pulumi up` again: it goes on here. "
-                "(jhaas-platform:dns.wait_minutes waits longer; dns.records: unchecked does not look.)"
+                f"{_told(astray)} Make these records and run `pulumi up` again, it goes on here: {needed} "
+                "(jhaas-platform:dns.wait_minutes waits longer, dns.records: unchecked does not look)."
             )
         pause(min(PAUSES[min(tries, len(PAUSES) - 1)], max(end - now(), 0.0)))
         tries += 1
@@ -141,31 +152,38 @@ class HostNamesProvider(ResourceProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Wait, and remember what was waited for."""
-        self._wait(props)
-        return CreateResult("host-names", {"hosts": props["hosts"], "address": props["address"]})
+        return CreateResult("host-names", self._waited(props))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Another host or another address is waited for again."""
-        return DiffResult(changes=any(_olds.get(key) != _news.get(key) for key in ("hosts", "address")))
+        """Another host or another address is waited for again, and what did not come in time."""
+        other = any(_olds.get(key) != _news.get(key) for key in ("hosts", "address"))
+        return DiffResult(changes=other or bool(_olds.get("missing")))
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """As `create`."""
-        self._wait(_news)
-        return UpdateResult({"hosts": _news["hosts"], "address": _news["address"]})
+        return UpdateResult(self._waited(_news))
 
     @staticmethod
-    def _wait(props: dict[str, Any]) -> None:
-        wait(
-            tuple(props["hosts"]),
-            props["address"],
-            60.0 * props["minutes"],
-            resolve=look_up,
-            say=lambda text: print(text, flush=True),
-        )
+    def _waited(props: dict[str, Any]) -> dict[str, Any]:
+        """What is missing is an output and no exception, of which Pulumi would show the way through our code."""
+        missing = ""
+        try:
+            wait(
+                tuple(props["hosts"]),
+                props["address"],
+                60.0 * props["minutes"],
+                resolve=look_up,
+                say=lambda text: print(text, flush=True),
+            )
+        except TimeoutError as error:
+            missing = str(error)
+        return {"hosts": props["hosts"], "address": props["address"], "missing": missing}
 
 
 class HostNames(Resource):
-    """Made when all host names lead to the edge."""
+    """Made when all host names lead to the edge, or the time is up: then `missing` says what is to be done."""
+
+    missing: pulumi.Output[str]
 
     def __init__(
         self, names: tuple[str, ...], address: pulumi.Output[str], minutes: int, opts: pulumi.ResourceOptions
@@ -173,6 +191,29 @@ class HostNames(Resource):
         super().__init__(
             HostNamesProvider(),
             "host-names",
-            {"hosts": list(names), "address": address, "minutes": minutes},
+            {"hosts": list(names), "address": address, "minutes": minutes, "missing": None},
             opts,
         )
+
+
+class NamesLeadProvider(ResourceProvider):
+    """Refuses what is missing, in one sentence. Class and module are in the stack's state: a contract."""
+
+    serialize_as_secret_always = False
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Nothing is missing, or it is not known yet (preview)."""
+        missing = news.get("missing")
+        failures = [CheckFailure("", missing)] if missing and missing != UNKNOWN else []
+        return CheckResult(news, failures)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Nothing is made."""
+        return CreateResult("names-lead", props)
+
+
+class NamesLead(Resource):
+    """Made when nothing is missing: who needs the host names waits for this."""
+
+    def __init__(self, missing: pulumi.Output[str], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(NamesLeadProvider(), "names-lead", {"missing": missing}, opts)

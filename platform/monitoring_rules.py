@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 GUIDE = "docs/portal.md"
+OURS = "jhaas-object-storage|jhaas-database"
+"""Namespaces with disks of the platform's own."""
 
 
 def rules() -> list[dict[str, Any]]:
@@ -60,6 +62,18 @@ def rules() -> list[dict[str, Any]]:
             "warning",
             "{{ $value }} more mails wait than an hour ago.",
             "People are not told. The page of mails says what the mail server answers.",
+        ),
+        _alert(
+            "JhaasDiskFull",
+            # told by the nodes: the store's own numbers would need a way in and an administrator's token
+            "max by (namespace, persistentvolumeclaim) ("
+            f'kubelet_volume_stats_used_bytes{{namespace=~"{OURS}"}}'
+            f' / kubelet_volume_stats_capacity_bytes{{namespace=~"{OURS}"}}) > 0.9',
+            "15m",
+            "critical",
+            "Of the disk {{ $labels.persistentvolumeclaim }} in {{ $labels.namespace }}, "
+            "{{ $value | humanizePercentage }} is used.",
+            "When it is full, courses are neither deployed nor archived. Give it a greater `storage_size`.",
         ),
         _alert(
             "JhaasErrors",

@@ -27,7 +27,7 @@ from object_storage_objects import (
     server_object,
     setup_job,
 )
-from outputs import Key, ObjectStore, StoreBucket
+from outputs import Key, ObjectStore, Role, StoreBucket
 
 
 def object_storage(config: PlatformConfig, on: pulumi.ResourceOptions) -> ObjectStore:
@@ -47,7 +47,10 @@ def object_storage(config: PlatformConfig, on: pulumi.ResourceOptions) -> Object
 def external(given: ExternalObjectStorage) -> ObjectStore:
     """A store of the site's: nothing is made."""
 
-    def key(one: StoreKey) -> Key:
+    def key(one: StoreKey | None) -> Key | Role:
+        if one is None:
+            assert given.role_arn is not None  # the configuration was refused otherwise
+            return Role(given.role_arn)
         return Key(pulumi.Output.from_input(one.access_key_id), secret(one.secret_access_key.get_secret_value()))
 
     return ObjectStore(
@@ -58,7 +61,7 @@ def external(given: ExternalObjectStorage) -> ObjectStore:
         state=StoreBucket(given.state_bucket, key(given.state)),
         archives=StoreBucket(given.archives_bucket, key(given.archives)),
         backups=StoreBucket(given.backups_bucket, key(given.backups)) if given.backups else None,
-        courses=key(given.courses) if given.courses else None,
+        courses=key(given.courses) if given.courses or given.role_arn else None,
         kind=given.key_api,
     )
 

@@ -48,8 +48,10 @@ class Issuer:
     """cert-manager's, for `Certificate` objects and the annotation `cert-manager.io/cluster-issuer`."""
     wildcard: bool
     """The edge has a wildcard certificate for all hubs; else each course asks for one of its own."""
-    trusted: bool
-    """Browsers and pods know who signs; else `ca.crt` in each certificate's Secret says who it is."""
+    own: bool
+    """An authority of this cluster's own signs: `ca.crt` in each certificate's Secret says who it is."""
+    ca: str | None = None
+    """Certificates (PEM) that pods and courses believe beside the public ones, as the site gave them."""
     ready: Ready = ()
 
 
@@ -84,19 +86,35 @@ class Postgres:
 
 @dataclass(frozen=True)
 class Key:
-    """An access key of the store. Without one, pods take a role (`role_arn`)."""
+    """An access key of the store."""
 
     access_key_id: pulumi.Output[str]
     secret_access_key: pulumi.Output[str]
 
 
 @dataclass(frozen=True)
+class Role:
+    """A role that pods take, in place of a key."""
+
+    arn: str | pulumi.Output[str]
+
+
+@dataclass(frozen=True)
 class StoreBucket:
-    """A bucket, and the one key (or role) that may use it and nothing else."""
+    """A bucket, and what opens it: a key that opens nothing else, or a role."""
 
     name: str
-    key: Key | None
-    role_arn: pulumi.Output[str] | None = None
+    access: Key | Role
+
+    @property
+    def key(self) -> Key | None:
+        """None where a role opens it."""
+        return self.access if isinstance(self.access, Key) else None
+
+    @property
+    def role(self) -> Role | None:
+        """None where a key opens it."""
+        return self.access if isinstance(self.access, Role) else None
 
 
 @dataclass(frozen=True)
@@ -111,7 +129,7 @@ class ObjectStore:
     state: StoreBucket
     archives: StoreBucket
     backups: StoreBucket | None
-    courses: Key | None
+    courses: Key | Role | None
     """May make a bucket and a key for each course; None: courses have no bucket."""
     kind: Literal["seaweedfs", "aws", "minio"] = "minio"
     """What stands behind it, in the words of a target's object store."""

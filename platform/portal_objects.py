@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pulumi
 import yaml
 
 import portal_settings as settings
@@ -17,7 +18,7 @@ from certificates import certificate
 from config import ExternalOidc, PlatformConfig
 from kubernetes_objects import Manifest, manifest, namespace_object, secret_object
 from outputs import PORTAL_NAMESPACE as NAMESPACE
-from outputs import Edge, Issuer, ObjectStore, Postgres
+from outputs import Edge, Issuer, Postgres
 from portal_target import NAME as TARGET
 from portal_target import port_of
 
@@ -28,7 +29,7 @@ WORKER_ACCOUNT = "jhaas"
 SETTINGS_SECRET, OWNER_SECRET, WORKER_SECRET = "portal-settings", "portal-owner", "portal-worker"
 CREDENTIALS_SECRET, PULL_SECRET, TLS_SECRET = "portal-credentials", "portal-registry", "portal-tls"
 TARGETS, AUTHORITIES = "portal-targets", "portal-authorities"
-DATABASE_CA, STORE_CA, EDGE_CA = "database.crt", "store.crt", "edge.crt"
+DATABASE_CA, STORE_CA, SITE_CA, EDGE_CA = "database.crt", "store.crt", "site.crt", "edge.crt"
 METRICS_KEY = settings.secret_file("metrics_token")
 
 USER = 1000
@@ -156,11 +157,12 @@ def pod(
 
 
 def _bundle(config: PlatformConfig) -> Container:
-    """Puts the public authorities and the site's own into one file: programs take one, not two."""
-    own = " ".join(f"{settings.AUTHORITIES}/{name}" for name in (STORE_CA, EDGE_CA))
+    """Puts the site's own authorities into one file, which is given to courses too, and with the public ones into
+    another: programs take one, not two."""
+    own = " ".join(f"{settings.AUTHORITIES}/{name}" for name in (STORE_CA, SITE_CA, EDGE_CA))
     script = (
-        f"cat {settings.PUBLIC_AUTHORITIES} > {settings.TRUST}/bundle.crt\n"
-        f"for one in {own}; do if [ -s $one ]; then cat $one >> {settings.TRUST}/bundle.crt; fi; done\n"
+        f"for one in {own}; do if [ -s $one ]; then cat $one; fi; done > {settings.OWN_AUTHORITIES}\n"
+        f"cat {settings.PUBLIC_AUTHORITIES} {settings.OWN_AUTHORITIES} > {settings.BUNDLE}\n"
     )
     return {
         "name": "trust",
@@ -352,9 +354,9 @@ def target_file(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
 
 
-def targets_of(content: Mapping[str, Any] | None) -> dict[str, str]:
+def targets_of(content: Mapping[str, Any] | None) -> dict[str, pulumi.Output[str]]:
     """The folder of targets' files; None: there is no target."""
-    return {} if content is None else {f"{TARGET}.yaml": target_file(content)}
+    return {} if content is None else {f"{TARGET}.yaml": pulumi.Output.from_input(dict(content)).apply(target_file)}
 
 
 def ingress_object(config: PlatformConfig, edge: Edge) -> Manifest:
@@ -435,9 +437,3 @@ def _port(port: int, protocol: str = "TCP") -> dict[str, Any]:
 
 def _namespace(name: str) -> dict[str, Any]:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
-
-
-def worker_secrets(store: ObjectStore) -> tuple[str, ...]:
-    """Secret settings of a worker, as far as there are any for this store."""
-    keyed = ("state_access_key_id", "state_secret_access_key") if store.state.key is not None else ()
-    return (*keyed, *(() if store.secrets_provider is not None else ("state_passphrase",)))

@@ -27,9 +27,10 @@ SECRETS = "/run/jhaas/secrets"
 CREDENTIALS = "/run/jhaas/credentials"
 TARGETS = "/run/jhaas/targets"
 AUTHORITIES = "/run/jhaas/authorities"
-"""Certificates of who signed what pods call: `database.crt`, `store.crt`, `edge.crt`."""
+"""Certificates of who signed what pods call: `database.crt`, `store.crt`, `site.crt`, `edge.crt`."""
 TRUST = "/run/jhaas/trust"
-"""Folder of `bundle.crt`: these authorities and the public ones."""
+OWN_AUTHORITIES, BUNDLE = f"{TRUST}/authority.crt", f"{TRUST}/bundle.crt"
+"""In it: the authorities that vouch for more than the database; these, and the public ones."""
 PUBLIC_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 WEB_PORT = 8001
 
@@ -136,7 +137,7 @@ def state_url(store: ObjectStore) -> str:
 
 def trust() -> dict[str, str]:
     """Variables by which everything in a pod believes the authorities of `TRUST`."""
-    return dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"), f"{TRUST}/bundle.crt")
+    return dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"), BUNDLE)
 
 
 def secret_file(field: str) -> str:
@@ -173,7 +174,8 @@ def credentials(config: PlatformConfig, who: Identity, store: ObjectStore) -> di
     found: dict[str, pulumi.Output[str]] = {}
     if who.api_key is not None:
         found["identity.json"] = _secret_json(who.api_key)
-    if store.courses is not None:
+    # without a file, workers take the role of their account
+    if isinstance(store.courses, Key):
         found["object-store.json"] = _key_file(store.courses)
     if store.archives.key is not None:
         found["archives.json"] = _key_file(store.archives.key)

@@ -11,6 +11,7 @@ from config import PlatformConfig
 from kubernetes_objects import over
 from outputs import Edge, Identity, Issuer, ObjectStore, SharedStorage
 from portal_checks import target_problems
+from portal_settings import OWN_AUTHORITIES
 
 NAME = "cluster"
 """Of the target: its file is `cluster.yaml`."""
@@ -24,14 +25,14 @@ def lacking(who: Identity, store: ObjectStore) -> list[str]:
     return [
         *(["identity.kind: authentik, or identity.courses"] if who.api_key is None else []),
         *(["object_storage.courses"] if store.courses is None else []),
-        *(["object_storage.archives"] if store.archives.key is None else []),
     ]
 
 
 def target(
     config: PlatformConfig, edge: Edge, issuer: Issuer, who: Identity, store: ObjectStore, shared: SharedStorage
 ) -> dict[str, Any]:
-    """The content of the target's file: what the parts of the platform say, with `portal.target` over it."""
+    """The content of the target's file: what the parts of the platform say, with `portal.target` over it. Some of it
+    may be outputs."""
     chart = config.charts.jupyterhub
     if chart.values:
         raise pulumi.RunError(
@@ -45,6 +46,7 @@ def target(
             kind=store.kind, endpoint=store.endpoint, region=store.region, path_style=store.path_style
         ),
         "cluster": _given(
+            authority=OWN_AUTHORITIES if has_own_authorities(issuer, store) else None,
             chart={"chart": chart.chart, "repository": chart.repository, "version": chart.version},
             # Jobs need Python, boto3 and zstandard, which this image has
             images={"helper": config.portal.image, "pull_secret": config.portal.registry is not None},
@@ -59,7 +61,13 @@ def target(
     whole = over(found, config.portal.target)
     if problems := target_problems(NAME, whole):
         raise pulumi.RunError("\n".join(f"jhaas-platform:portal.target: {one}" for one in problems))
-    return whole
+    boundary = store.permissions_boundary
+    return whole if boundary is None else over({"object_store": {"permissions_boundary": boundary}}, whole)
+
+
+def has_own_authorities(issuer: Issuer, store: ObjectStore) -> bool:
+    """Whether somebody vouches for sign-in, hubs or store whom the world does not know."""
+    return issuer.own or issuer.ca is not None or store.ca is not None
 
 
 def _edge(edge: Edge, issuer: Issuer) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import portal_settings as settings
 from config import PlatformConfig
 from kubernetes_objects import Part, apply, waits_for
 from outputs import PORTAL_NAMESPACE as NAMESPACE
-from outputs import Edge, Identity, Issuer, Names, ObjectStore, PortalSite, Postgres, SharedStorage
+from outputs import Edge, Identity, Issuer, Names, ObjectStore, PortalSite, Postgres, Role, SharedStorage
 from portal_objects import (
     DATABASE_CA,
     OWNER_SECRET,
     PREPARE,
     SCHEDULER,
     SETTINGS_SECRET,
+    SITE_CA,
     STORE_CA,
     WEB,
     WORKER,
@@ -39,7 +41,7 @@ from portal_objects import (
     web_objects,
     worker_objects,
 )
-from portal_target import TRIAL, lacking, target
+from portal_target import TRIAL, has_own_authorities, lacking, target
 
 ROOT = Path(__file__).parents[1]
 RIGHTS = ROOT / "examples/cluster/rights.yaml"
@@ -47,20 +49,22 @@ RIGHTS = ROOT / "examples/cluster/rights.yaml"
 Secrets = dict[str, dict[str, Any]]
 
 
-def portal_workloads(
-    config: PlatformConfig,
-    on: pulumi.ResourceOptions,
-    *,
-    edge: Edge,
-    names: Names,
-    issuer: Issuer,
-    postgres: Postgres,
-    store: ObjectStore,
-    who: Identity,
-    shared: SharedStorage,
-) -> PortalSite:
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What the portal stands on."""
+
+    edge: Edge
+    names: Names
+    issuer: Issuer
+    postgres: Postgres
+    store: ObjectStore
+    who: Identity
+    shared: SharedStorage
+
+
+def portal_workloads(config: PlatformConfig, on: pulumi.ResourceOptions, ground: Ground) -> PortalSite:
     """The portal, ready to be used."""
-    return PortalWorkloads(config, on, edge, names, issuer, postgres, store, who, shared).site
+    return PortalWorkloads(config, on, ground).site
 
 
 class PortalWorkloads(Part):
@@ -68,22 +72,13 @@ class PortalWorkloads(Part):
 
     site: PortalSite
 
-    def __init__(
-        self,
-        config: PlatformConfig,
-        on: pulumi.ResourceOptions,
-        edge: Edge,
-        names: Names,
-        issuer: Issuer,
-        postgres: Postgres,
-        store: ObjectStore,
-        who: Identity,
-        shared: SharedStorage,
-    ) -> None:
+    def __init__(self, config: PlatformConfig, on: pulumi.ResourceOptions, ground: Ground) -> None:
         super().__init__("portal", on)
+        edge, issuer, postgres, store, who = ground.edge, ground.issuer, ground.postgres, ground.store, ground.who
         secrets = self._secrets(config, postgres, store, who)
         credentials = settings.credentials(config, who, store)
-        authorities = {name: ca for name, ca in ((DATABASE_CA, postgres.ca), (STORE_CA, store.ca)) if ca is not None}
+        vouching = {DATABASE_CA: postgres.ca, STORE_CA: store.ca, SITE_CA: issuer.ca}
+        authorities = {name: _ended(ca) for name, ca in vouching.items() if ca is not None}
         missing = lacking(who, store)
         if missing:
             pulumi.log.warn(f"Courses cannot run on this cluster: it needs {', '.join(missing)}.", self)
@@ -93,7 +88,7 @@ class PortalWorkloads(Part):
                 "set jhaas-platform:portal.target.capacity to give them more.",
                 self,
             )
-        targets = targets_of(None if missing else target(config, edge, issuer, who, store, shared))
+        targets = targets_of(None if missing else target(config, edge, issuer, who, store, ground.shared))
         before = apply(
             before_objects(
                 config,
@@ -104,18 +99,17 @@ class PortalWorkloads(Part):
                 credentials=credentials,
                 authorities=authorities,
                 targets=targets,
-                worker_role=store.state.role_arn,
+                worker_role=worker_role(store),
             ),
-            self.inside(waits_for(issuer.ready, names.ready)),
+            self.inside(waits_for(issuer.ready, ground.names.ready)),
         )
         rights = apply(rights_objects(RIGHTS.read_text()), self.inside(before))
 
         common = settings.common(config, who, store)
-        shown = [store.ca] if store.ca is not None else []
-        trusts = bool(shown) or not issuer.trusted
+        trusts = has_own_authorities(issuer, store)
         read_once = _hash(secrets, authorities)
         shared_settings = ("database_url", "secret_key", "oidc_client_secret")
-        given: dict[str, Any] = {"authorities": [*authorities], "edge_authority": not issuer.trusted}
+        given: dict[str, Any] = {"authorities": [*authorities], "edge_authority": issuer.own}
 
         prepare = Process(
             PREPARE,
@@ -159,7 +153,7 @@ class PortalWorkloads(Part):
         )
         works = apply(
             worker_objects(config, pod(config, worker, account=WORKER_ACCOUNT, **given), read_once),
-            self.inside(waits_for(before, rights, prepared, who.ready, store.ready, shared.ready)),
+            self.inside(waits_for(before, rights, prepared, who.ready, store.ready, ground.shared.ready)),
         )
         way_in = apply([ingress_object(config, edge)], self.inside(waits_for(before, served, edge.ready)))
         self.site = PortalSite(
@@ -202,6 +196,17 @@ class PortalWorkloads(Part):
     def _password(self, name: str, length: int) -> pulumi.Output[str]:
         made = RandomPassword(f"portal-{name}", length=length, special=False, opts=pulumi.ResourceOptions(parent=self))
         return pulumi.Output.secret(made.result)
+
+
+def worker_role(store: ObjectStore) -> Any:
+    """The role that workers take for what no key opens; None where all has keys."""
+    roles = [one for one in (store.state.access, store.archives.access, store.courses) if isinstance(one, Role)]
+    return roles[0].arn if roles else None
+
+
+def _ended(ca: str | pulumi.Output[str]) -> pulumi.Output[str]:
+    """With a new line at its end: the next one begins there."""
+    return pulumi.Output.from_input(ca).apply(lambda text: f"{text.strip()}\n")
 
 
 def _hash(*what: Any) -> pulumi.Output[str]:

@@ -55,14 +55,16 @@ class ObjectStore(Protocol):
 
 def connect(target: Target, folder: Path | None = None) -> ObjectStore:
     """The target's object store, with the administrative credentials of `object-store.json` in `folder` (default: the
-    folder that `JHAAS_CREDENTIALS_DIR` names)."""
-    from course_stack.credentials import CredentialsError, credentials
+    folder that `JHAAS_CREDENTIALS_DIR` names); at AWS also with what the surroundings of the process give."""
+    from course_stack.credentials import CredentialsError, store_key
     from course_stack.object_store.minio import MinioStore
     from course_stack.object_store.s3 import S3Store
 
     try:
-        given = credentials("object-store.json", folder, of=target.name)
+        key = store_key("object-store.json", target, folder)
     except CredentialsError as error:
         raise ObjectStoreError(str(error)) from None
-    kind = MinioStore if target.object_store.kind == "minio" else S3Store
-    return kind(target.object_store, given["access_key_id"], given["secret_access_key"])
+    if target.object_store.kind == "minio":
+        assert key is not None  # only AWS does without
+        return MinioStore(target.object_store, *key)
+    return S3Store(target.object_store, *(key or ()))

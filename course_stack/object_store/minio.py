@@ -13,12 +13,15 @@ import hashlib
 import json
 import secrets
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from course_stack.hub_files.trust import of_aws_clients
 from course_stack.object_store import AccessKey
 from course_stack.object_store.s3 import S3Store
+
+if TYPE_CHECKING:
+    from course_stack.target import ObjectStoreTarget
 
 _API = "/minio/admin/v3"
 _ABSENT = {"XMinioInvalidIAMCredentials", "XMinioServiceAccountNotFound", "XMinioAdminServiceAccountNotFound"}
@@ -32,14 +35,18 @@ _LAST = b"\x80"
 class MinioStore(S3Store):
     """An `ObjectStore` whose keys are service accounts."""
 
+    def __init__(self, target: ObjectStoreTarget, access_key_id: str, secret: str) -> None:
+        super().__init__(target, access_key_id, secret)
+        self._own = (access_key_id, secret)
+
     def delete_user(self, user: str) -> None:
         with self._doing(f"delete user {user}", passing=_ABSENT):
             self._admin("DELETE", "delete-service-account", {"accessKey": key_id(user)})
 
     def user_names(self, prefix: str) -> frozenset[str]:
         with self._doing("list users"):
-            answer = self._admin("GET", "list-service-accounts", {"user": self._key[0]})
-            accounts = json.loads(decrypted(self._key[1], answer)).get("accounts") or []
+            answer = self._admin("GET", "list-service-accounts", {"user": self._own[0]})
+            accounts = json.loads(decrypted(self._own[1], answer)).get("accounts") or []
         names = (str(account.get("description", "")) for account in accounts)
         return frozenset(name for name in names if name.startswith(prefix))
 
@@ -54,7 +61,7 @@ class MinioStore(S3Store):
             "description": user,
         }
         with self._doing(f"make a key for {user}"):
-            self._admin("PUT", "add-service-account", {}, encrypted(self._key[1], json.dumps(wanted).encode()))
+            self._admin("PUT", "add-service-account", {}, encrypted(self._own[1], json.dumps(wanted).encode()))
         return key
 
     def _admin(self, method: str, call: str, query: dict[str, str], body: bytes = b"") -> bytes:
@@ -68,7 +75,7 @@ class MinioStore(S3Store):
         url = f"{str(self._target.endpoint).rstrip('/')}{_API}/{call}"
         request: Any = AWSRequest(method, f"{url}?{urlencode(query)}" if query else url, data=body)
         request.headers["X-Amz-Content-SHA256"] = hashlib.sha256(body).hexdigest()
-        signer: Any = S3SigV4Auth(Credentials(*self._key), "s3", self._target.region)
+        signer: Any = S3SigV4Auth(Credentials(*self._own), "s3", self._target.region)
         signer.add_auth(request)
         verify: Any = of_aws_clients() or True  # the stubs know of no file
         answer = URLLib3Session(verify=verify, timeout=30).send(request.prepare())

@@ -35,10 +35,16 @@ _KEY_DEADLINE = 60.0
 
 
 class S3Store:
-    """An `ObjectStore` over boto3. Makes no connection before it is used. `file` is where the key was read from."""
+    """An `ObjectStore` over boto3. Makes no connection before it is used. `file` is where the key was read from, or
+    would be: without one, the surroundings of the process give it (a role)."""
 
     def __init__(
-        self, target: ObjectStoreTarget, access_key_id: str, secret: str, *, file: str = "object-store.json"
+        self,
+        target: ObjectStoreTarget,
+        access_key_id: str | None = None,
+        secret: str | None = None,
+        *,
+        file: str = "object-store.json",
     ) -> None:
         self._target = target
         self._file = file
@@ -173,7 +179,7 @@ class S3Store:
     def _iam(self) -> Any:
         return self._client("iam", *self._key)
 
-    def _client(self, service: str, key_id: str, secret: str) -> Any:
+    def _client(self, service: str, key_id: str | None, secret: str | None) -> Any:
         import boto3
         from botocore.config import Config
 
@@ -238,7 +244,7 @@ class S3Store:
     @contextmanager
     def _doing(self, what: str, passing: set[str] | frozenset[str] = frozenset()) -> Iterator[None]:
         """Turn the store's errors into one sentence; error codes in `passing` are no errors."""
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
         from botocore.exceptions import ConnectionError as UnreachableError
 
         try:
@@ -261,6 +267,9 @@ class S3Store:
             raise ObjectStoreError(
                 f"{self._place} does not answer, so it did not {what}: start it, or correct its address."
             ) from error
+        except NoCredentialsError as error:
+            reason = f"there is neither a file {self._file} with its key, nor a role that gives one"
+            raise ObjectStoreError(f"{self._place} was not asked to {what}: {reason}.") from error
         except BotoCoreError as error:
             raise ObjectStoreError(f"{self._place} did not {what}: {error}.") from error
 

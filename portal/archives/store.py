@@ -29,21 +29,30 @@ def archive_key(course: UUID, closing: int, home: str, number: int) -> str:
 class ArchiveStore(S3Store):
     """The bucket of archives. Failures raise `ObjectStoreError`."""
 
-    def __init__(self, target: ObjectStoreTarget, bucket: str, key_id: str, secret: str, *, part: int = PART) -> None:
+    def __init__(
+        self,
+        target: ObjectStoreTarget,
+        bucket: str,
+        key_id: str | None = None,
+        secret: str | None = None,
+        *,
+        part: int = PART,
+    ) -> None:
         super().__init__(target, key_id, secret, file=CREDENTIALS)
         self.bucket = bucket
         self._part = part
 
     @classmethod
     def of(cls, target: Target, bucket: str, folder: Path | None = None) -> ArchiveStore:
-        """The target's, with the key in `archives.json` of `folder` (default: of `JHAAS_CREDENTIALS_DIR`)."""
-        from course_stack.credentials import CredentialsError, credentials
+        """The target's, with the key in `archives.json` of `folder` (default: of `JHAAS_CREDENTIALS_DIR`); at AWS also
+        with what the surroundings of the process give."""
+        from course_stack.credentials import CredentialsError, store_key
 
         try:
-            key = credentials(CREDENTIALS, folder, of=target.name)
+            key = store_key(CREDENTIALS, target, folder)
         except CredentialsError as error:
             raise ObjectStoreError(str(error)) from None
-        return cls(target.object_store, bucket, key["access_key_id"], key["secret_access_key"])
+        return cls(target.object_store, bucket, *(key or ()))
 
     def upload(self, key: str) -> Upload:
         """Begin to write an archive; nothing is there before `Upload.finish`."""

@@ -8,6 +8,7 @@ from tests.platform_stack.conftest import Sections
 from tests.support.pairwise import pairwise
 
 AWS = {"region": "eu-central-1", "prefix": "example-jhaas"}
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nc2l0ZQ==\n-----END CERTIFICATE-----\n"
 SECRET = "given-by-the-site"
 """Begins every secret that the site gives: found anywhere else, it has leaked."""
 
@@ -35,7 +36,7 @@ SWITCHES: dict[str, dict[str, Sections]] = {
         "selfsigned": {"certificates": {"issuer": "selfsigned"}},
         "http01": {"certificates": {"issuer": "letsencrypt"}},
         "staging rfc2136": {
-            "certificates": {"issuer": "letsencrypt-staging", "challenge": "dns01"},
+            "certificates": {"issuer": "letsencrypt-staging", "challenge": "dns01", "ca": CERTIFICATE},
             "dns": {
                 "provider": {
                     "kind": "rfc2136",

@@ -6,6 +6,7 @@ import json
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+import pulumi
 import pytest
 
 from automation.settings import StateSettings
@@ -132,7 +133,7 @@ def test_users_of_courses_are_made_within_the_boundary_and_the_platforms_own_are
 
 def test_in_eks_the_databases_pods_take_a_role_in_place_of_a_key(rehearse: Rehearse) -> None:
     made = rehearse(**{**STORE, "aws": {**AWS, "oidc_provider_arn": PROVIDER}})
-    (role,) = of(made, "Role").values()
+    role = of(made, "Role")["backups"]
     (trust,) = json.loads(role.inputs["assumeRolePolicy"])["Statement"]
     issuer = "oidc.eks.eu-central-1.amazonaws.com/id/EXAMPLE"
     assert trust["Condition"]["StringLike"] == {f"{issuer}:sub": "system:serviceaccount:jhaas-database:postgres-*"}
@@ -143,6 +144,68 @@ def test_in_eks_the_databases_pods_take_a_role_in_place_of_a_key(rehearse: Rehea
     assert annotations == {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/backups"}
     (store,) = [one.inputs["spec"] for one in made.objects if one.inputs["kind"] == "ObjectStore"]
     assert store["configuration"]["s3Credentials"] == {"inheritFromIAMRole": True}
+
+
+def test_in_eks_workers_take_one_role_in_place_of_keys(rehearse: Rehearse) -> None:
+    made = rehearse(**{**STORE, "aws": {**AWS, "oidc_provider_arn": PROVIDER}})
+    assert of(made, "AccessKey") == of(made, "User") == {}
+    (trust,) = json.loads(of(made, "Role")["workers"].inputs["assumeRolePolicy"])["Statement"]
+    (subject,) = trust["Condition"]["StringLike"].values()
+    accounts = {one.inputs["metadata"]["name"]: one for one in made.objects if one.inputs["kind"] == "ServiceAccount"}
+    account = accounts["jhaas"].inputs["metadata"]
+    assert subject == f"system:serviceaccount:{account['namespace']}:jhaas"
+    assert account["annotations"] == {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/workers"}
+    mine = [
+        json.loads(one.inputs["policy"])
+        for one in of(made, "RolePolicy").values()
+        if one.inputs["role"] == "example-jhaas-workers"
+    ]
+    # what the keys of state, archives and courses open
+    for action, resource in (
+        ("s3:PutObject", "arn:aws:s3:::jhaas-state/x"),
+        ("s3:PutObject", "arn:aws:s3:::jhaas-archives/x"),
+        ("s3:CreateBucket", "arn:aws:s3:::jhaas-python"),
+        ("kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/courses"),
+        ("iam:ListUsers", "*"),
+    ):
+        assert any(allows([one], action, resource) for one in mine), action
+    assert not any(allows([one], "s3:PutObject", "arn:aws:s3:::jhaas-backups/x") for one in mine)
+
+
+def test_where_workers_take_a_role_no_key_is_written_down(rehearse: Rehearse) -> None:
+    made = rehearse(**{**STORE, "aws": {**AWS, "oidc_provider_arn": PROVIDER}})
+    held = [one.inputs for one in made.objects if one.inputs["kind"] == "Secret"]
+    secrets = {one["metadata"]["name"]: one["stringData"] for one in held}
+    assert set(secrets["portal-credentials"]) == {"identity.json"}
+    assert not [key for key in secrets["portal-worker"] if key.startswith("state-")]
+    (worker,) = [
+        one.inputs["spec"]["template"]["spec"]["containers"][0]
+        for one in made.objects
+        if one.inputs["kind"] == "Deployment" and one.inputs["metadata"]["name"] == "portal-worker"
+    ]
+    told = {one["name"]: one["value"] for one in worker["env"]}
+    state = StateSettings.of_environment({name: value for name, value in told.items() if "JHAAS_STATE" in name})
+    assert state is not None
+    assert state.access_key_id is None
+    # and courses can run here all the same
+    (targets,) = [one.inputs for one in made.objects if one.inputs["metadata"]["name"] == "portal-targets"]
+    assert "kind: aws" in targets["data"]["cluster.yaml"]
+
+
+def test_a_store_of_the_sites_own_at_aws_is_opened_by_a_role_as_well(rehearse: Rehearse) -> None:
+    arn = "arn:aws:iam::123456789012:role/courses"
+    store = {"kind": "external", "endpoint": "https://s3.eu-central-1.amazonaws.com", "key_api": "aws", "role_arn": arn}
+    made = rehearse(object_storage=store, database={"backups": {"enabled": False}})
+    (account,) = [
+        one.inputs["metadata"]
+        for one in made.objects
+        if one.inputs["kind"] == "ServiceAccount" and one.inputs["metadata"]["name"] == "jhaas"
+    ]
+    assert account["annotations"] == {"eks.amazonaws.com/role-arn": arn}
+    with pytest.raises(pulumi.RunError, match=r"object_storage.*state is needed: give its key"):
+        rehearse(object_storage={**store, "role_arn": None}, database={"backups": {"enabled": False}})
+    with pytest.raises(pulumi.RunError, match=r"role_arn is for key_api: aws only"):
+        rehearse(object_storage={**store, "key_api": "minio"}, database={"backups": {"enabled": False}})
 
 
 def test_without_a_database_here_there_is_no_bucket_for_its_backups(rehearse: Rehearse) -> None:

@@ -139,6 +139,51 @@ def test_only_another_host_or_another_address_is_waited_for_again() -> None:
     assert provider.diff("", old, {**old, "address": "192.0.2.2"}).changes is True
 
 
+def test_what_is_missing_when_the_time_is_up_is_one_sentence_and_waited_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import dns_records
+
+    monkeypatch.setattr(dns_records, "look_up", lambda _: {"192.0.2.9"})
+    props = {"hosts": ["courses.example.org"], "address": EDGE, "minutes": 0}
+    provider = dns_records.HostNamesProvider()
+    found = provider.create(props).outs
+    assert found is not None
+    said = (
+        "courses.example.org leads to 192.0.2.9. Make these records and run `pulumi up` again, it goes on here: "
+        "courses.example.org. A 192.0.2.1 (jhaas-platform:dns.wait_minutes waits longer, dns.records: unchecked does "
+        "not look)."
+    )
+    assert found["missing"] == said
+    # not by an exception, of which Pulumi would show where it comes from
+    (failure,) = dns_records.NamesLeadProvider().check({}, {"missing": said}).failures
+    assert failure.reason == said
+    assert provider.diff("", found, props).changes is True
+    monkeypatch.setattr(dns_records, "look_up", lambda _: {EDGE})
+    found = provider.update("", found, props).outs
+    assert found is not None
+    assert found["missing"] == ""
+    assert dns_records.NamesLeadProvider().check({}, {"missing": ""}).failures == []
+    assert provider.diff("", found, props).changes is False
+
+
+def test_a_preview_that_does_not_know_yet_refuses_nothing() -> None:
+    from pulumi.runtime.rpc import UNKNOWN
+
+    from dns_records import NamesLeadProvider
+
+    assert NamesLeadProvider().check({}, {"missing": UNKNOWN}).failures == []
+
+
+def test_who_needs_the_host_names_waits_until_none_is_missing(rehearse: Rehearse) -> None:
+    made = rehearse(certificates={"issuer": "letsencrypt"})
+    judged = made.named("names-lead")
+    assert made.named("host-names").urn in judged.after
+    certificates = [one for one in made.objects if one.inputs["kind"] == "Certificate"]
+    assert certificates
+    assert all(judged.urn in made.before(one) for one in certificates)
+
+
 def test_the_state_holds_the_providers_name_and_not_its_code() -> None:
     from dns_records import HostNamesProvider
 

@@ -91,6 +91,7 @@ TRIED: dict[str, tuple[Sections, dict[str, Any]]] = {
             "acme_server": With("https://ca.example.org/other", {"certificates": ACME}),
             "eab_key_id": With("other", {"certificates": {**ACME, "eab_key_id": "k", "eab_hmac_key": "h"}}),
             "eab_hmac_key": With("other", {"certificates": {**ACME, "eab_key_id": "k", "eab_hmac_key": "h"}}),
+            "ca": PEM,
             "cluster_issuer": With("other", {"certificates": {"issuer": "existing", "cluster_issuer": "theirs"}}),
             "wildcard": False,
         },
@@ -181,6 +182,17 @@ TRIED: dict[str, tuple[Sections, dict[str, Any]]] = {
             "ca": PEM,
             **{f"{use}.{key}": "other" for use in ("state", "archives", "backups", "courses") for key in KEY},
             "key_api": "minio",
+            "role_arn": With(
+                "arn:aws:iam::123456789012:role/two",
+                {
+                    "object_storage": {
+                        **EXTERNAL_STORE["object_storage"],
+                        "state": None,
+                        "key_api": "aws",
+                        "role_arn": "arn:aws:iam::123456789012:role/one",
+                    }
+                },
+            ),
         },
     ),
     "object_storage[aws]": (

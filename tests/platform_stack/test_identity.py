@@ -45,7 +45,7 @@ def edge() -> Edge:
 def issuer() -> Issuer:
     from outputs import Issuer
 
-    return Issuer(cluster_issuer="letsencrypt", wildcard=False, trusted=True)
+    return Issuer(cluster_issuer="letsencrypt", wildcard=False, own=False)
 
 
 def values(**changes: Any) -> dict[str, Any]:

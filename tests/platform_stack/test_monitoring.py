@@ -263,3 +263,19 @@ def test_alerts_reach_people_by_mail_and_the_password_stands_in_a_file(ours: Reh
         one for one in rehearse(monitoring={"install": True}).of("Release") if one.name == "kube-prometheus-stack"
     )
     assert "config" not in without.inputs["values"]["alertmanager"]
+
+
+def test_the_disks_that_are_watched_are_those_of_store_and_database() -> None:
+    import database_objects
+    import monitoring_rules
+    import object_storage_objects
+
+    assert set(monitoring_rules.OURS.split("|")) == {database_objects.NAMESPACE, object_storage_objects.NAMESPACE}
+
+
+def test_nothing_is_asked_of_the_store_itself_which_lets_no_prometheus_in(rehearse: Rehearse) -> None:
+    made = rehearse(monitoring={"install": True})
+    monitors = [one.inputs for one in made.objects if one.inputs["kind"] in ("ServiceMonitor", "PodMonitor")]
+    assert monitors
+    assert "jhaas-object-storage" not in json.dumps(monitors)
+    assert [where for where, expression in expressions() if re.search(r"\bminio_|\bsilo_", expression)] == []

@@ -549,6 +549,44 @@ def test_a_certificate_of_nobody_known_is_not_waited_for(made: Rehearsal, tmp_pa
     assert bundled(made, "portal-worker", {}, tmp_path) == "public\n"
 
 
+def target_of(made: Rehearsal) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(of_kind(made, "ConfigMap")["portal-targets"].inputs["data"]["cluster.yaml"])
+    return found
+
+
+def test_courses_believe_whom_the_portal_believes(made: Rehearsal, rehearse: Rehearse, tmp_path: Path) -> None:
+    """Hubs, notebooks and Jobs are told of the same authorities, without the public ones."""
+    assert target_of(made)["cluster"]["authority"] == "/run/jhaas/trust/authority.crt"
+    bundled(made, "portal-worker", {"edge.crt": "edge\n", "store.crt": "store\n", "site.crt": "site\n"}, tmp_path)
+    assert (tmp_path / "run/jhaas/trust/authority.crt").read_text() == "store\nsite\nedge\n"
+    mounts = {one["mountPath"] for one in pod_of(made, "portal-worker")["containers"][0]["volumeMounts"]}
+    assert "/run/jhaas/trust" in mounts
+    known = rehearse(**switches.SWITCHES["certificates"]["http01"])
+    assert "authority" not in target_of(known)["cluster"]
+
+
+def test_an_authority_of_the_sites_own_is_believed_by_portal_and_courses(rehearse: Rehearse) -> None:
+    made = rehearse(**switches.SWITCHES["certificates"]["staging rfc2136"])
+    for name in ("portal-web", "portal-worker"):
+        assert mounted(made, pod_of(made, name))["/run/jhaas/authorities/site.crt"] == switches.CERTIFICATE
+        assert environment(pod_of(made, name)["containers"][0])["SSL_CERT_FILE"] == "/run/jhaas/trust/bundle.crt"
+    assert target_of(made)["cluster"]["authority"] == "/run/jhaas/trust/authority.crt"
+
+
+def test_without_its_roots_staging_is_refused_nobody_could_sign_in(rehearse: Rehearse) -> None:
+    with pytest.raises(pulumi.RunError, match=r"certificates.*ca is needed where issuer is letsencrypt-staging"):
+        rehearse(certificates={"issuer": "letsencrypt-staging"})
+
+
+def test_at_aws_courses_are_told_of_the_boundary_of_their_users(rehearse: Rehearse) -> None:
+    made = rehearse(**switches.SWITCHES["object_storage"]["aws"])
+    boundary = "arn:aws:iam::123456789012:policy/courses-boundary"
+    assert target_of(made)["object_store"]["permissions_boundary"] == boundary
+    other = {"object_store": {"permissions_boundary": "arn:aws:iam::123456789012:policy/mine"}}
+    made = rehearse(**switches.SWITCHES["object_storage"]["aws"], portal={"target": other})
+    assert target_of(made)["object_store"]["permissions_boundary"].endswith("policy/mine")
+
+
 def test_where_all_the_world_knows_who_signs_nothing_is_bundled(rehearse: Rehearse) -> None:
     made = rehearse(**switches.SWITCHES["certificates"]["http01"])
     for name in PROCESSES:
@@ -569,10 +607,10 @@ def test_images_are_fetched_with_the_registrys_keys_by_pods_and_courses_alike(re
 
 
 def test_the_states_address_names_a_store_that_is_not_awss() -> None:
-    from outputs import ObjectStore, StoreBucket
+    from outputs import ObjectStore, Role, StoreBucket
     from portal_settings import state_url
 
-    bucket = StoreBucket("state", None)
+    bucket = StoreBucket("state", Role("arn:aws:iam::1:role/workers"))
     store = ObjectStore(
         endpoint=None, region="eu-central-1", path_style=False, ca=None,
         state=bucket, archives=bucket, backups=None, courses=None, kind="aws",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import socketserver
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +31,8 @@ class Authority:
         """Its own certificate."""
         own = x509.BasicConstraints(ca=True, path_length=0)
         made = self._begun(self._name, self._key.public_key()).add_extension(own, critical=True)
-        return _text(made.sign(self._key, hashes.SHA256()))
+        # newer Pythons want it said
+        return _text(made.add_extension(_SIGNS, critical=True).sign(self._key, hashes.SHA256()))
 
     def signed(self, *hosts: str) -> str:
         """A certificate for host names and addresses, and its key."""
@@ -58,6 +61,19 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(issuer, critical=False)
         )
+
+
+_SIGNS = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 def _text(certificate: x509.Certificate) -> str:
@@ -106,3 +122,45 @@ def refusing(authority: Authority, folder: Path) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def before(place: tuple[str, int], authority: Authority, folder: Path, host: str) -> Iterator[str]:
+    """Address at which a service that speaks in clear text is reached by TLS, with a certificate for `host`."""
+    certificate = folder / f"{host}.pem"
+    certificate.write_text(authority.signed(host))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    class Way(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with (
+                suppress(OSError),
+                context.wrap_socket(self.request, server_side=True) as front,
+                socket.create_connection(place) as back,
+            ):
+                there = threading.Thread(target=_pass, args=(front, back), daemon=True)
+                there.start()
+                _pass(back, front)
+                there.join()
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    server = Server((host, 0), Way)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"https://{host}:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _pass(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
