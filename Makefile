@@ -55,9 +55,10 @@ cluster: setup ## courses on the Kubernetes cluster that KUBECONFIG and JHAAS_TE
 bench: setup ## measure what is promised; table and benchmarks/results/*.json
 	$(BIN)/python -m benchmarks
 
-schema: setup ## write docs/course-spec.schema.json and docs/targets.md anew
+schema: setup ## write docs/course-spec.schema.json, docs/targets.md and platform/schemas/ anew
 	$(BIN)/jhaas schema > docs/course-spec.schema.json
 	$(BIN)/python -m tools.targets
+	$(BIN)/python -m tools.platform_schemas
 
 translations: setup ## collect the portal's texts into the catalogues; fails while one is not translated
 	$(BIN)/python -m tools.translations

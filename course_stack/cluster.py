@@ -5,12 +5,12 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from course_stack.spec import Toleration
 from course_stack.spec.fields import Image
 
-KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", examples=["fast-disks"])]
 
 
 def _cidr(text: str) -> str:
@@ -21,7 +21,7 @@ def _cidr(text: str) -> str:
     return text
 
 
-Cidr = Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"), AfterValidator(_cidr)]
+Cidr = Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$", examples=["10.0.0.0/8"]), AfterValidator(_cidr)]
 
 METADATA = ("169.254.169.254/32", "fd00:ec2::254/128")
 """Where machines of clouds tell who they are, with keys to the cloud: never for notebooks, whatever a target opens."""
@@ -31,8 +31,33 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _never(*refused: tuple[dict[str, JsonValue], str]) -> ConfigDict:
+    """What a model's validator refuses of several keys together, in its JSON Schema: (condition, sentence)."""
+    rules: list[JsonValue] = [{"not": condition, "message": sentence} for condition, sentence in refused]
+    return ConfigDict(json_schema_extra={"allOf": rules})
+
+
+def _given(**keys: JsonValue) -> dict[str, JsonValue]:
+    """The condition that these keys are there and as these schemas say."""
+    return {"properties": keys, "required": [*keys]}
+
+
+_SOMETHING: JsonValue = {"not": {"type": "null"}}
+
+
 class ChartSource(_Frozen):
     """Where the chart of Zero to JupyterHub comes from: its repository, an OCI registry, or a folder."""
+
+    model_config = _never(
+        (
+            _given(chart={"pattern": "^(oci://|/)"}, repository=_SOMETHING),
+            "repository must be none where chart is an OCI address or a folder",
+        ),
+        (
+            {**_given(repository={"type": "null"}), "not": _given(chart={"pattern": "^(oci://|/)"})},
+            "repository is needed where chart is neither an OCI address nor a folder's full path",
+        ),
+    )
 
     chart: str = Field(
         default="jupyterhub", description="Name in the repository, oci://REGISTRY/PATH, or the full path of a folder."
@@ -70,6 +95,17 @@ class Images(_Frozen):
 
 class IngressEdge(_Frozen):
     """Hubs are reached by an Ingress each."""
+
+    model_config = _never(
+        (
+            {**_given(tls={"const": "issuer"}), "not": _given(cluster_issuer=_SOMETHING)},
+            "cluster_issuer is needed where tls is issuer",
+        ),
+        (
+            {**_given(cluster_issuer=_SOMETHING), "not": _given(tls={"const": "issuer"})},
+            "cluster_issuer is for tls: issuer only",
+        ),
+    )
 
     kind: Literal["ingress"] = "ingress"
     ingress_class: KubernetesName | None = Field(default=None, description="None: the cluster's default class.")
@@ -111,6 +147,18 @@ class NoEdge(_Frozen):
 
 class Opening(_Frozen):
     """Something that pods of a course may reach beside the public internet."""
+
+    model_config = _never(
+        (_given(cidr=_SOMETHING, namespace=_SOMETHING), "only one of cidr and namespace may be given"),
+        (
+            {"not": {"anyOf": [_given(cidr=_SOMETHING), _given(namespace=_SOMETHING)]}},
+            "cidr or namespace is needed",
+        ),
+        (
+            _given(notebooks={"const": True}, cidr={"enum": [*METADATA]}),
+            f"notebooks never reach {' or '.join(METADATA)}: it hands out keys to the cloud",
+        ),
+    )
 
     name: str = Field(description="What it is, for people.")
     cidr: Cidr | None = Field(default=None, description="Addresses; none where `namespace` is given.")

@@ -20,10 +20,15 @@ WITHOUT_CLUSTER = "without cluster"
 """Context in which a target is read whose cluster was left out (`course_stack.resources.target_inputs`)."""
 
 
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s?#@]+(/[^\s?#]*[^/\s?#])?$")]
+Url = Annotated[
+    str, Field(pattern=r"^https?://[^/\s?#@]+(/[^\s?#]*[^/\s?#])?$", examples=["https://login.example.org"])
+]
 """Without account, query and trailing slash."""
 
-HostName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$")]
+HostName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", examples=["example-hubs.org"]),
+]
 
 
 class _Frozen(BaseModel):

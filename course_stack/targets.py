@@ -26,6 +26,9 @@ OWN_TO_EACH_COURSE = frozenset(
 """Fields of a course for which a target has no default."""
 
 
+_GPUS: tuple[str, ...] = get_args(Gpu.model_fields["resource"].annotation)
+
+
 class TargetError(SpecError):
     """A target's file is missing or wrong. `problems` lists everything found; `source` is the file."""
 
@@ -39,7 +42,9 @@ class Capacity(BaseModel):
     cpu: float = Field(ge=1, description="Processor cores, likewise.")
     storage: float = Field(ge=1, description="GiB for homes, shared volumes and hubs' databases.")
     gpus: dict[str, Annotated[int, Field(ge=0)]] = Field(
-        default={}, description="Graphics processors by the name under which the cluster offers them (nvidia.com/gpu)."
+        default={},
+        description="Graphics processors by the name under which the cluster offers them (nvidia.com/gpu).",
+        json_schema_extra={"propertyNames": {"enum": list(_GPUS)}},
     )
     parallel_operations: int = Field(
         default=4, ge=1, le=50, description="Deploys and the like that may run at the same time."
@@ -48,9 +53,8 @@ class Capacity(BaseModel):
     @field_validator("gpus")
     @classmethod
     def _known(cls, gpus: dict[str, int]) -> dict[str, int]:
-        kinds = get_args(Gpu.model_fields["resource"].annotation)
-        if wrong := next((kind for kind in gpus if kind not in kinds), None):
-            raise refuse("{kind} is no kind that courses know; known are {known}", kind=wrong, known=", ".join(kinds))
+        if wrong := next((kind for kind in gpus if kind not in _GPUS), None):
+            raise refuse("{kind} is no kind that courses know; known are {known}", kind=wrong, known=", ".join(_GPUS))
         return gpus
 
 

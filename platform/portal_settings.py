@@ -15,7 +15,7 @@ import pulumi
 
 from config import PlatformConfig, TraefikIngress
 from outputs import Identity, Key, Login, ObjectStore, Postgres
-from portal_checks import setting_problems
+from portal_checks import schema, setting_problems
 
 HOME = "/var/lib/jhaas"
 """Folder of a pod's own work; gone with the pod."""
@@ -43,13 +43,7 @@ OURS = frozenset(
     )
 )
 """Settings that other sections of the configuration say, or that we must know."""
-FREE = frozenset(
-    (
-        *("session_hours", "session_idle_hours", "role_check_minutes", "allow_own_approval", "lead_working_days"),
-        *("warn_days", "grace_days", "retention_days", "extend_days", "lease_seconds", "max_tries", "retry_seconds"),
-        *("tick_seconds", "web_processes", "web_threads", "proxies", "demo"),
-    )
-)
+FREE = frozenset(schema("portal_settings")["properties"]) - OURS
 """Settings that `portal.settings` may hold."""
 
 
@@ -92,12 +86,11 @@ def _of_the_site(config: PlatformConfig) -> dict[str, str]:
             nearest = difflib.get_close_matches(name, FREE, n=1, cutoff=0.0)[0]
             why = "is said by another section" if name in OURS else f"does not exist (nearest: {nearest})"
             raise pulumi.RunError(f"jhaas-platform:portal.settings.{name}: this setting {why}.")
-    texts = {name: _text(value) for name, value in config.portal.settings.items()}
-    if problems := setting_problems(texts):
+    if problems := setting_problems(config.portal.settings):
         raise pulumi.RunError("\n".join(f"jhaas-platform:portal.settings.{one}" for one in problems))
     before_traefik = isinstance(config.ingress, TraefikIngress) and config.ingress.trusted_proxies
     proxies = {"JHAAS_PROXIES": "2" if before_traefik else "1"}
-    return {**proxies, **{variable(name): text for name, text in texts.items()}}
+    return {**proxies, **{variable(name): _text(value) for name, value in config.portal.settings.items()}}
 
 
 def _text(value: str | float | bool) -> str:

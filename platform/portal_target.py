@@ -59,8 +59,8 @@ def target(
         "capacity": dict(TRIAL),
     }
     whole = over(found, config.portal.target)
-    if problems := target_problems(NAME, whole):
-        raise pulumi.RunError("\n".join(f"jhaas-platform:portal.target: {one}" for one in problems))
+    if problems := target_problems(whole):
+        raise pulumi.RunError("\n".join(f"jhaas-platform:portal.target.{one}" for one in problems))
     boundary = store.permissions_boundary
     return whole if boundary is None else over({"object_store": {"permissions_boundary": boundary}}, whole)
 

@@ -8,7 +8,7 @@ import unicodedata
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from course_stack.spec.image import ImageReference
 from course_stack.spec.problems import echo, refuse
@@ -258,7 +258,20 @@ Whole = Annotated[int, BeforeValidator(_no_truth_value)]
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Day = Annotated[dt.date, BeforeValidator(_day)]
 Slug = Annotated[str, StringConstraints(strict=True, min_length=3, max_length=40), AfterValidator(_slug)]
-Image = Annotated[str, StringConstraints(strict=True, max_length=500), AfterValidator(_image)]
+Image = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=500),
+    AfterValidator(_image),
+    # what can be said of it without reading its parts: pinned, and no address of a page
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 500,
+            "pattern": r"^(?!\w+://)[^\s@]+(:(?!latest(@|$))[\w.-]+(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})$",
+            "examples": ["quay.io/jupyter/scipy-notebook:2026-10-05"],
+        }
+    ),
+]
 UrlPath = Annotated[str, StringConstraints(strict=True, max_length=200), AfterValidator(_url_path)]
 VariableName = Annotated[str, StringConstraints(strict=True, max_length=100), AfterValidator(_variable)]
 VariableValue = Annotated[str, StringConstraints(strict=True, max_length=4000), AfterValidator(_variable_value)]

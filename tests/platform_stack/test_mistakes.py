@@ -59,7 +59,7 @@ MISTAKES: dict[str, tuple[Sections, str]] = {
     ),
     "a key of the target": (
         {"portal": {"target": {"capcity": {"memory": 64}}}},
-        "portal.target: capcity: is unknown here; did you mean capacity?",
+        "portal.target.capcity: there is no such key (nearest: capacity)",
     ),
     # not what it should be
     "a section that is text": (
@@ -112,7 +112,10 @@ MISTAKES: dict[str, tuple[Sections, str]] = {
         {"portal": {"settings": {"lead_working_days": "soon"}}},
         "portal.settings.lead_working_days: 'soon' is not allowed; allowed: whole numbers from 0 to 30",
     ),
-    "a capacity in words": ({"portal": {"target": {"capacity": {"memory": "much"}}}}, "portal.target: memory"),
+    "a capacity in words": (
+        {"portal": {"target": {"capacity": {"memory": "much"}}}},
+        "portal.target.capacity.memory: 'much' is not allowed; allowed: numbers from 1",
+    ),
     # not in its form
     "a size without unit": (
         {"database": {"storage_size": "10"}},
