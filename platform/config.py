@@ -7,12 +7,22 @@ keys. Reading the stack's file, and what is said of mistakes in it, is in `stack
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from charts import Charts
 
@@ -34,6 +44,32 @@ def _network(given: str) -> str:
     raise ValueError(f"{given} is no range of addresses; write for example 10.0.0.0/8")
 
 
+STANDS_FOR = "[secret: "
+"""Begins what stands for a secret that is encrypted or still to be set (`stack_file.of_file`)."""
+
+
+def _login(given: SecretStr) -> SecretStr:
+    """Nothing of what is given is told: it holds passwords."""
+    text = given.get_secret_value()
+    if text.startswith(STANDS_FOR):
+        return given
+    form = 'write {"auths": {"REGISTRY": {"auth": "…"}}}, as `docker login` writes config.json'
+    try:
+        content = json.loads(text)
+    except ValueError:
+        raise ValueError(f"what is given is no JSON; {form}") from None
+    logins = content.get("auths") if isinstance(content, dict) else None
+    if not isinstance(logins, dict) or not logins:
+        raise ValueError(f"what is given names no registry; {form}")
+    for registry, login in logins.items():
+        if not isinstance(login, dict) or not (login.get("auth") or (login.get("username") and login.get("password"))):
+            raise ValueError(
+                f"there is no password for {registry}: docker keeps it elsewhere (credsStore), where no cluster can "
+                f"read it; {form}"
+            )
+    return given
+
+
 Host = Annotated[str, Field(pattern=rf"^({_LABEL}\.)+{_LABEL}$", max_length=200, examples=["courses.example.org"])]
 Mail = Annotated[str, Field(pattern=r"^[^@\s<>]+@[^@\s<>]+$", examples=["help@example.org"])]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$", examples=["fast-disks"])]
@@ -51,6 +87,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Server = Annotated[str, Field(pattern=r"^[^\s/:@]+$", examples=["postgres.example.org"])]
 """Name or address, without scheme and port."""
 Pem = Annotated[str, Field(pattern=r"^\s*-----BEGIN CERTIFICATE-----\s", examples=["-----BEGIN CERTIFICATE----- …"])]
+Login = Annotated[SecretStr, AfterValidator(_login)]
+"""Of registries, as docker and Kubernetes write it."""
 Cidr = Annotated[str, AfterValidator(_network), Field(examples=["10.0.0.0/8"])]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", examples=["https://s3.example.org"])]
@@ -590,7 +628,7 @@ class Portal(Section):
     """The portal: web, workers and scheduler."""
 
     image: Image = Field(description="Image made from our Dockerfile and pushed where your cluster can fetch it.")
-    registry: SecretStr | None = Field(
+    registry: Login | None = Field(
         default=None, description="The registry's `config.json`, where fetching the images wants a sign-in."
     )
     web_replicas: int = Field(default=2, ge=1, le=20, description="Web pods.")
@@ -609,6 +647,15 @@ class Portal(Section):
     target: dict[str, Any] = Field(
         default={}, description="More of the target `cluster` (node selectors, images, openings), over what we set."
     )
+
+    @model_validator(mode="after")
+    def _two_groups(self) -> Self:
+        if self.governance_group == self.teachers_group:
+            raise ValueError(
+                f"governance_group and teachers_group must differ (both are {self.teachers_group}): whoever may ask "
+                "for courses would approve them"
+            )
+        return self
 
 
 class MailServer(Section):
@@ -687,6 +734,17 @@ class LonghornSharedStorage(Section):
     kind: Literal["longhorn"] = Field(description="Install Longhorn.")
     storage_class: Name = Field(default="jhaas-shared", description="Name of the storage class that is made.")
     replicas: int = Field(default=2, ge=1, le=5, description="Copies of each volume, on as many nodes.")
+
+    @field_validator("storage_class")
+    @classmethod
+    def _ours(cls, name: str) -> str:
+        # https://github.com/longhorn/longhorn/blob/v1.12.1/chart/templates/storageclass.yaml, and its setting
+        # default-longhorn-static-storage-class
+        if name in ("longhorn", "longhorn-static"):
+            raise ValueError(
+                f"{name} is a class that Longhorn makes itself; give another name, for example jhaas-shared"
+            )
+        return name
 
 
 class Aws(Section):

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from config import PlatformConfig
+from config import STANDS_FOR, PlatformConfig
 
 PROJECT = "jhaas-platform"
 
@@ -89,7 +89,7 @@ def _closed(value: Any, path: str, found: set[str]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"secure"}:
             found.add(path)
-            return f"[secret: {path}]"
+            return f"{STANDS_FOR}{path}]"
         return {key: _closed(inner, f"{path}.{key}", found) for key, inner in value.items()}
     if isinstance(value, list):
         return [_closed(inner, f"{path}.{index}", found) for index, inner in enumerate(value)]
@@ -109,7 +109,7 @@ def _fill(sections: dict[str, Any]) -> list[str]:
                 below = sections
                 for part in place.path[:-1]:
                     below = below[part]
-                below[place.path[-1]] = f"[secret: {'.'.join(place.path)}]"
+                below[place.path[-1]] = f"{STANDS_FOR}{'.'.join(place.path)}]"
         return filled
     return []
 

@@ -67,7 +67,7 @@ def _name(reference: Schema) -> str:
 
 
 def _plain(schema: Any, is_names: bool = False) -> Any:
-    """A schema without what nobody checks by: defaults, titles, units. Names of properties and definitions are left alone."""
+    """A schema without what nobody checks by: defaults, titles, units."""
     if isinstance(schema, list):
         return [_plain(one) for one in schema]
     if not isinstance(schema, dict):

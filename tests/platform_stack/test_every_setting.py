@@ -245,7 +245,7 @@ TRIED: dict[str, tuple[Sections, dict[str, Any]]] = {
         {},
         {
             "image": "registry.example.org/jhaas/portal:2",
-            "registry": '{"auths": {}}',
+            "registry": '{"auths": {"registry.example.org": {"auth": "bmFtZTpwYXNzd29yZA=="}}}',
             "web_replicas": 3,
             "worker_replicas": 3,
             "governance_group": "deans",

@@ -196,7 +196,27 @@ MISTAKES: dict[str, tuple[Sections, str]] = {
         {"identity": {"sources": ["nowhere.yaml"]}},
         "identity.sources: nowhere.yaml cannot be read (No such file or directory)",
     ),
+    "a password for the registry's login": (
+        {"portal": {"registry": "hunter2"}},
+        'portal.registry: what is given is no JSON; write {"auths": {"REGISTRY": {"auth": "…"}}}',
+    ),
+    "the login of one registry without its name": (
+        {"portal": {"registry": '{"username": "jhaas", "password": "hunter2"}'}},
+        "portal.registry: what is given names no registry; write",
+    ),
+    "a login that docker keeps elsewhere": (
+        {"portal": {"registry": '{"auths": {"registry.example.org": {}}, "credsStore": "desktop"}'}},
+        "portal.registry: there is no password for registry.example.org: docker keeps it elsewhere (credsStore)",
+    ),
     # switches that contradict each other
+    "one group for two roles": (
+        {"portal": {"governance_group": "staff", "teachers_group": "staff"}},
+        "portal: governance_group and teachers_group must differ (both are staff)",
+    ),
+    "a class that the chart makes itself": (
+        {"shared_storage": {"kind": "longhorn", "storage_class": "longhorn"}},
+        "shared_storage.storage_class: longhorn is a class that Longhorn makes itself; give another name",
+    ),
     "a proof without provider": (
         {"certificates": {"issuer": "letsencrypt", "challenge": "dns01"}},
         "certificates.challenge is dns01, which needs dns.provider; allowed: rfc2136, route53, cloudflare",
@@ -256,6 +276,7 @@ def test_h15_a_mistake_stops_the_preview_with_its_key_and_what_is_allowed(name: 
         rehearse(configuration(changes))
     lines = str(caught.value).splitlines()
     assert any(line.startswith("jhaas-platform:") and told in line for line in lines), lines
+    assert "hunter2" not in str(caught.value)
     # what pydantic says by itself names neither bounds nor an example
     assert not [line for line in lines if "Input should" in line or "String should" in line]
 

@@ -57,6 +57,14 @@ def test_what_pulumi_has_encrypted_is_a_placeholder(tmp_path: Path) -> None:
     assert missing == []
 
 
+def test_what_pulumi_has_encrypted_need_not_have_its_form_to_be_shown(tmp_path: Path) -> None:
+    from stack_file import of_file
+
+    given, missing = of_file(write(tmp_path, sections(portal={"registry": {"secure": "v1:abc:def"}})))
+    assert given["portal"]["registry"] == "[secret: portal.registry]"
+    assert missing == []
+
+
 def test_a_secret_in_clear_text_is_refused_and_not_shown(tmp_path: Path) -> None:
     from stack_file import ConfigError, of_file
 
