@@ -45,7 +45,8 @@ COPY automation automation
 COPY portal portal
 # templates and the like lie beside the modules: the folder itself is installed, not a copy
 RUN /opt/jhaas/bin/pip install --no-deps --editable . \
- && /opt/jhaas/bin/python -m compileall -q course_stack automation portal
+ && /opt/jhaas/bin/python -m compileall -q course_stack automation portal \
+ && echo "jhaas:x:1000:1000::/tmp:/usr/sbin/nologin" >> /etc/passwd
 
 # --- the image: no compiler, no checksums, nothing that its user could write to
 FROM ${PYTHON_IMAGE}
@@ -54,6 +55,8 @@ LABEL org.opencontainers.image.title="JupyterHub as a Service on Pulumi: the por
 COPY --from=pulumi /programs /usr/local/bin
 COPY --from=python /opt/jhaas /opt/jhaas
 COPY --from=python /srv/jhaas /srv/jhaas
+# the user's number has a name there: Pulumi's CLI asks for it
+COPY --from=python /etc/passwd /etc/passwd
 ENV PATH=/opt/jhaas/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
 import json
 import os
 import time
@@ -19,7 +18,7 @@ from typing import Protocol
 
 from automation.events import OperationKind
 from automation.failures import OperationFailed
-from automation.processes import ProcessMark
+from automation.processes import ProcessMark, account
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class FileLeases:
         if lock is None:
             raise Busy(slug, self._settled_holder(slug))
         before = self._read(slug)
-        holder = Holder(operation, kind, slug, datetime.now(UTC), getpass.getuser(), mark)
+        holder = Holder(operation, kind, slug, datetime.now(UTC), account(), mark)
         record = _Record(holder, before.operations if before else ())
         lease = FileLease(self._path(slug, "json"), self._path(slug, "lock"), lock, record, self._lifetime)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import getpass
 import os
 import signal
 import time
@@ -23,6 +24,14 @@ OPERATION_ENV = "JHAAS_OPERATION_ID"
 
 _PROC = Path("/proc")
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+def account() -> str:
+    """Name of the account that this process runs as; its number where a container gave it no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import os
 import threading
@@ -34,6 +33,7 @@ from automation.embedded.state import (
     salt_of,
 )
 from automation.embedded.values import Secret, masked, plain
+from automation.processes import account
 
 
 class EmbeddedPulumi(PulumiCommand):
@@ -130,7 +130,7 @@ def _version(call: Call, arguments: Arguments) -> None:  # noqa: ARG001
 
 
 def _whoami(call: Call, arguments: Arguments) -> None:
-    user = getpass.getuser()
+    user = account()
     call.out(
         json.dumps({"user": user, "url": call.env.get("PULUMI_BACKEND_URL", "")}) if arguments.flag("json") else user
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import os
 import socket
@@ -14,6 +13,7 @@ from datetime import datetime
 from automation.embedded.errors import EngineError
 from automation.embedded.state import now
 from automation.embedded.store import NotThere, Store, StoreError
+from automation.processes import account
 
 
 def lock_folder(project: str, stack: str) -> str:
@@ -37,7 +37,7 @@ class StackLock:
         self._refuse_if_locked()
         owner = {
             "pid": os.getpid(),
-            "username": _user(),
+            "username": account(),
             "hostname": socket.gethostname(),
             "timestamp": now(),
         }
@@ -94,10 +94,3 @@ def _microseconds(timestamp: str) -> str:
         return timestamp
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     return f"{whole}.{digits[:6].ljust(6, '0')}{rest[len(digits) :]}"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's number without a name
-        return str(os.getuid())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from automation.events import OperationKind
 from automation.failures import LeaseLost
 from automation.lease import Busy, Holder
-from automation.processes import ProcessMark
+from automation.processes import ProcessMark, account
 from portal.db import Sessions, transaction
 from portal.operations.attempts import Claim, predecessors, release
 from portal.worker.run import AttemptLost
@@ -60,7 +59,7 @@ class AttemptLeases:
         assert mark is not None, "this process lives"
         with transaction(self._sessions) as session:
             before = predecessors(session, self._mine)
-        holder = Holder(operation, kind, slug, datetime.now(UTC), getpass.getuser(), mark)
+        holder = Holder(operation, kind, slug, datetime.now(UTC), account(), mark)
         self._held = AttemptLease(self, holder, tuple((engine_id(slug, *one), one[1]) for one in before))
         self._held.renew()
         return self._held

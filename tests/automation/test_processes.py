@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from automation import processes
 from automation.processes import OPERATION_ENV, ProcessMark
@@ -103,3 +106,13 @@ def test_the_start_of_a_process_is_about_now() -> None:
         assert abs(started - datetime.now(UTC)) < timedelta(minutes=1)
     finally:
         child.communicate(b"\n")
+
+
+def test_a_container_gives_its_account_a_number_and_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert processes.account() == str(os.getuid())

@@ -92,6 +92,15 @@ def test_h20_the_last_user_is_a_number_and_not_root() -> None:
     assert not [rest for word, rest in last_stage() if word == "COPY" and "--chown" in rest]
 
 
+def test_the_number_of_the_user_has_a_name() -> None:
+    """Pulumi's CLI makes no stack for somebody who has none (`user: unknown userid`)."""
+    from portal_objects import USER
+
+    (name,) = re.findall(rf'echo "(\w+):x:{USER}:{USER}:[^"]*" >> /etc/passwd', TEXT)
+    assert name != "root"
+    assert ("COPY", "--from=python /etc/passwd /etc/passwd") in last_stage()
+
+
 def test_nothing_comes_from_the_net_unchecked() -> None:
     assert not [rest for word, rest in instructions() if word == "ADD"]
     runs = [rest for word, rest in instructions() if word == "RUN"]
