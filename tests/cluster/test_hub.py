@@ -19,6 +19,7 @@ from tests.cluster import kube
 from tests.cluster.course import ClusterCourse, merged
 from tests.cluster.git_server import make_repository
 from tests.cluster.trial import Trial
+from tests.support import hub_promises
 from tests.support.hub_client import HubPerson
 from tests.support.waiting import wait_for
 
@@ -73,11 +74,7 @@ def test_a_participant_signs_in_starts_a_server_and_runs_a_cell(course: ClusterC
 
 
 def test_a_stranger_with_an_account_is_refused_and_told_why(course: ClusterCourse) -> None:
-    stranger = course.machine.people["stranger"]
-    page = course.person("stranger").sign_in(stranger.login, stranger.password)
-    assert page.status_code == 403
-    assert f"You are not in the course {course.spec.title}" in page.text
-    assert "stranger" not in {one["name"] for one in course.portal.api("GET", "users").json()}
+    hub_promises.stranger_is_refused_and_told_why(course)
 
 
 def test_signing_out_ends_the_session_and_leads_to_the_provider(course: ClusterCourse) -> None:
@@ -88,21 +85,11 @@ def test_signing_out_ends_the_session_and_leads_to_the_provider(course: ClusterC
 
 
 def test_a_lead_opens_a_participants_server_and_runs_code_in_it(course: ClusterCourse, student: HubPerson) -> None:
-    teacher = course.signed_in("teacher")
-    assert teacher.open_server(student.name).status_code == 200
-    assert teacher.run_cell("print('by the teacher')", student.name) == "by the teacher\n"
-    people = {one["name"] for one in teacher.api("GET", "users").json()}
-    assert {student.name, teacher.name} <= people
+    hub_promises.lead_works_in_a_participants_server(course, student)
 
 
 def test_a_participant_opens_nobody_elses_server_and_sees_nobody(course: ClusterCourse, student: HubPerson) -> None:
-    teacher = course.signed_in("teacher")
-    teacher.start_server()
-    assert student.open_server(teacher.name).status_code in (403, 404)
-    assert student.server_api("GET", "contents", teacher.name).status_code in (403, 404)
-    assert student.api("GET", "users").status_code == 403
-    assert student.api("DELETE", f"users/{teacher.name}/server").status_code in (403, 404)
-    teacher.stop_server()
+    hub_promises.participant_opens_nobody_elses_server_and_sees_nobody(course, student)
 
 
 def test_the_home_has_the_git_repository_and_what_the_start_up_commands_made(student: HubPerson) -> None:
