@@ -88,6 +88,10 @@ class StackState:
             resource["type"] == "pulumi:pulumi:Stack" and resource.get("outputs") for resource in self.resources
         )
 
+    def has(self, kind: str) -> bool:
+        """Whether there is a resource of this type."""
+        return any(resource["type"] == kind for resource in self.resources)
+
     @property
     def interrupted(self) -> tuple[str, ...]:
         """Interrupted steps in words: `creating hub`."""

@@ -20,7 +20,7 @@ from automation.locks import break_locks
 from automation.settings import StateSettings
 from automation.state import StackState, StateStore
 from course_stack.kubernetes.api import ClusterError
-from course_stack.prepare import prepare
+from course_stack.prepare import Prepared, begin_removal, prepare
 from course_stack.target import Target
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(job: Job, teller: Teller, control: Control) -> dict[str, Any]:
 
         from automation.workspace import CourseStack, Watcher, Workspace, diagnostics
 
-        store, state = looking.result()
+        store, state, prepared = looking.result()
     if state is not None and state.salt is not None and settings.passphrase is not None:
         engine.prepare(settings.passphrase.get_secret_value(), state.salt)
     watcher = Watcher(teller.event, expected=0 if state is None else state.resource_count)
@@ -67,7 +67,7 @@ def run(job: Job, teller: Teller, control: Control) -> dict[str, Any]:
         Path(job.folder), engine.command, environment, _program(job, state), settings.secrets_provider, job.project
     )
     stack = CourseStack(job.slug, workspace)
-    operation = _Operation(job, teller, control, store, state, stack, watcher)
+    operation = _Operation(job, teller, control, store, state, prepared, stack, watcher)
     try:
         getattr(operation, job.kind)()
     except CommandError as error:
@@ -93,6 +93,7 @@ class _Operation:
         control: Control,
         store: StateStore,
         state: StackState | None,
+        prepared: Prepared,
         stack: CourseStack,
         watcher: Watcher,
     ) -> None:
@@ -101,6 +102,7 @@ class _Operation:
         self._control = control
         self._store = store
         self._state = state
+        self._prepared = prepared
         self._stack = stack
         self._watcher = watcher
         self.secret_outputs: list[str] = []
@@ -117,12 +119,18 @@ class _Operation:
             raise StackMissing(f"There is no stack {self._job.slug} to update: deploy the course first.")
         if self._state is not None and self._state.pending:
             self._warn(f"an earlier run was interrupted at {', '.join(self._state.interrupted)}: repairing")
-            self._control.check()
-            self._stack.refresh(
-                clear_pending_creates=True, on_output=self._watcher.line, on_event=self._watcher_of_repair()
-            )
+            self._repair()
+        elif self._prepared.lost:
+            self._warn("what the state says is there has gone: looking for what is left")
+            self._repair()
         self._control.check()
         self._stack.up(on_output=self._watcher.line, on_event=self._watcher)
+
+    def _repair(self) -> None:
+        """Bring the state to what is there."""
+        self._control.check()
+        watcher = self._watcher_of_repair()
+        self._stack.refresh(clear_pending_creates=True, on_output=self._watcher.line, on_event=watcher)
 
     def preview(self) -> None:
         if self._state is None:
@@ -143,29 +151,19 @@ class _Operation:
                 )
                 self._adopt_half_made()
             if self._state.resources or self._state.pending:
-                self._destroy_resources()
+                self._control.check()
+                self._begin_removal(self._state)
+                self._stack.destroy(on_output=self._watcher.line, on_event=self._watcher)
             self._control.check()
             self._stack.workspace.remove_stack_whole(self._job.slug)
         self._remove_leftovers()
 
-    def _destroy_resources(self) -> None:
-        from pulumi.automation import CommandError
-
-        from automation.workspace import diagnostics, forget_lost_releases
-
-        self._control.check()
+    def _begin_removal(self, state: StackState) -> None:
+        """What this cannot begin, the engine removes all the same, or says why it cannot."""
         try:
-            self._stack.destroy(on_output=self._watcher.line, on_event=self._watcher)
-        except CommandError as error:
-            self._control.check()
-            deployment = self._stack.workspace.export_encrypted(self._job.slug)
-            if not forget_lost_releases(deployment, [*self._watcher.errors, *diagnostics(error)]):
-                raise
-            self._warn("Helm knows nothing of the release any more: it is removed with its namespace")
-            self._watcher.errors.clear()
-            self._stack.workspace.import_encrypted(self._job.slug, deployment)
-            self._control.check()
-            self._stack.destroy(on_output=self._watcher.line, on_event=self._watcher)
+            begin_removal(Target.model_validate(self._job.target), self._job.slug, state.has)
+        except ClusterError as error:
+            self._teller.log(str(error))
 
     def outputs(self) -> None:
         self._must_exist()
@@ -202,8 +200,8 @@ class _Operation:
 
 def _look(
     job: Job, settings: StateSettings, environment: dict[str, str], teller: Teller
-) -> tuple[StateStore, StackState | None]:
-    """The stack's state, after locks of dead owners are broken (kinds that lock only)."""
+) -> tuple[StateStore, StackState | None, Prepared]:
+    """The stack's state, after locks of dead owners are broken (kinds that lock only), and what the place put right."""
     store = StateStore.of(settings, job.project, {**os.environ, **environment})
     if job.kind in ("deploy", "update", "destroy"):
         for lock in break_locks(store, job.slug):
@@ -211,17 +209,17 @@ def _look(
         store.put_markers(job.slug)
     state = store.stack(job.slug)
     _ensure_on_target(job, state)
-    if job.kind in ("deploy", "update"):
-        _prepare(job, state, teller)
-    return store, state
+    prepared = _prepare(job, state) if job.kind in ("deploy", "update") else Prepared()
+    for told in prepared.told:
+        teller.event(Warned(told))
+    return store, state, prepared
 
 
-def _prepare(job: Job, state: StackState | None, teller: Teller) -> None:
+def _prepare(job: Job, state: StackState | None) -> Prepared:
     """What the place of hubs puts right by itself, before the engine stumbles over it."""
-    there = {resource["type"] for resource in state.resources} if state is not None else set()
+    state_has = state.has if state is not None else lambda _kind: False
     try:
-        for told in prepare(Target.model_validate(job.target), job.slug, there.__contains__):
-            teller.event(Warned(told))
+        return prepare(Target.model_validate(job.target), job.slug, state_has)
     except ClusterError as error:
         raise ClusterFailed(str(error)) from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -168,7 +168,7 @@ def adopt_half_made(deployment: dict[str, Any]) -> list[str]:
 
     An interrupted create may or may not have made its object; forgetting it would leave the object behind. Our
     providers' deletes find objects by names that are among the inputs, and succeed when there is nothing to delete.
-    Helm's does not: a release goes with its namespace.
+    A release goes with its namespace.
     Returns the names of what was adopted; every interrupted step is cleared.
     """
     latest = deployment["deployment"]
@@ -187,18 +187,6 @@ def adopt_half_made(deployment: dict[str, Any]) -> list[str]:
             whole["delete"] = True
         resources.append(whole)
     return adopted
-
-
-def forget_lost_releases(deployment: dict[str, Any], errors: Iterable[str]) -> bool:
-    """Take the Helm releases out of a deployment (`export_encrypted`) where Helm said that it does not know one any
-    more: what is left of it goes with its namespace. Whether there was any to forget."""
-    latest = deployment["deployment"]
-    resources: list[dict[str, Any]] = latest.get("resources") or []
-    kept = [resource for resource in resources if resource["type"] != RELEASE]
-    if len(kept) == len(resources) or not any("release: not found" in error for error in errors):
-        return False
-    latest["resources"] = kept
-    return True
 
 
 def _id_of(resource: dict[str, Any]) -> str:

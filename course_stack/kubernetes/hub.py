@@ -55,7 +55,7 @@ class ClusterHub(pulumi.ComponentResource):
                 inside, pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete=NAMESPACE_GOES))
             ),
         )
-        # what lies in the namespace goes with it, in one deletion
+        # What lies in the namespace goes with it, in one deletion: the release too, which makes nothing elsewhere.
         within = pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[home], deleted_with=home))
         objects = [ClusterObject(manifest, within) for manifest in rest]
         proxy_token = RandomPassword(
@@ -65,9 +65,7 @@ class ClusterHub(pulumi.ComponentResource):
             spec,
             target,
             hub_keys(login, secrets, proxy_token),
-            # Not so the release: a namespace with pods that end waits for half of the longest time that they may take,
-            # a minute for the chart's proxy. Helm sees them off in seconds.
-            pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[home, *objects])),
+            pulumi.ResourceOptions.merge(within, pulumi.ResourceOptions(depends_on=objects)),
         )
 
         url = target.hub_url(spec.slug)

@@ -18,21 +18,16 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from course_stack.kubernetes.api import Cluster, connect
+from course_stack.kubernetes.api import Cluster
 from course_stack.kubernetes.look import RELEASE_SECRET
 from course_stack.kubernetes.names import ClusterNames
-from course_stack.target import Target
 
 if TYPE_CHECKING:
     from lightkube.models.core_v1 import Namespace
-
-RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
-"""Of the release in the stack's state."""
-
 
 # --- releases
 
@@ -134,12 +129,6 @@ def as_failed(data: str) -> str:
     }
     packed = gzip.compress(json.dumps(release).encode(), mtime=0)
     return base64.b64encode(base64.b64encode(packed)).decode()
-
-
-def prepare(target: Target, slug: str, state_has: Callable[[str], bool]) -> list[str]:
-    """`course_stack.prepare.prepare` for courses on clusters."""
-    with connect(target) as cluster:
-        return repair_release(cluster, slug, known=state_has(RELEASE_TYPE))
 
 
 # --- namespaces

@@ -29,13 +29,6 @@ def objects(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def lose_release(folder: Path) -> None:
-    """As `helm uninstall` does, behind everybody's back."""
-    there = objects(folder)
-    del there["release"]
-    (folder / OBJECTS).write_text(json.dumps(there))
-
-
 def install(folder: Path) -> None:
     """Put the plugin's program into a folder, which then belongs on PATH."""
     folder.mkdir(parents=True)
@@ -115,11 +108,8 @@ def main() -> None:
                 return provider_pb2.ReadResponse()
             return provider_pb2.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
 
-        def Delete(self, request: Any, context: Any) -> Any:
+        def Delete(self, request: Any, _context: Any) -> Any:
             name = name_of(request.urn)
-            if name == "release" and name not in objects(folder):
-                note("refuse", request.urn, lambda there: there)
-                context.abort(grpc.StatusCode.UNKNOWN, "uninstall: Release not loaded: jhaas-x: release: not found")
             is_namespace = name.startswith("Namespace/")
             # what lies in a namespace goes with it
             note("delete", request.urn, lambda there: there.clear() if is_namespace else there.pop(name))

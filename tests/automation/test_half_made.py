@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from automation.workspace import adopt_half_made, forget_lost_releases
+from automation.workspace import adopt_half_made
 
 
 def adopted(kind: str, inputs: dict[str, Any], name: str = "thing") -> dict[str, Any]:
@@ -58,17 +58,8 @@ NAMESPACE = {
 
 
 def test_a_half_made_release_goes_with_its_namespace() -> None:
-    """Helm refuses to remove a release that it does not know, and nobody knows whether it came to know it."""
+    """Nobody knows whether Helm came to know it."""
     pending = [{"resource": RELEASE, "type": "creating"}]
     deployment: dict[str, Any] = {"deployment": {"resources": [NAMESPACE], "pending_operations": pending}}
     assert adopt_half_made(deployment) == []
     assert deployment["deployment"] == {"resources": [NAMESPACE]}
-
-
-def test_a_release_that_helm_does_not_know_any_more_is_forgotten_and_any_other_trouble_is_not() -> None:
-    deployment: dict[str, Any] = {"deployment": {"resources": [NAMESPACE, RELEASE]}}
-    assert not forget_lost_releases(deployment, ["error: the cluster is not reachable"])
-    assert not forget_lost_releases({"deployment": {"resources": [NAMESPACE]}}, ["release: not found"])
-    assert deployment["deployment"]["resources"] == [NAMESPACE, RELEASE]
-    assert forget_lost_releases(deployment, ["uninstall: Release not loaded: jhaas-physics: release: not found"])
-    assert deployment["deployment"]["resources"] == [NAMESPACE]

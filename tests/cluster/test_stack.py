@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
 
 import pytest
 
@@ -26,17 +24,12 @@ from course_stack.kubernetes.names import ClusterNames
 from course_stack.spec import CourseSpec
 from tests.cluster import kube
 from tests.cluster.course import ClusterCourse
+from tests.cluster.engines import ENGINES, Engine, skip_without
 from tests.cluster.trial import Trial
 from tests.support.starter import Started
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.machine]
-
-Engine = Literal["cli", "embedded"]
-_NEEDED = {
-    "cli": ("pulumi", "pulumi-resource-pulumi-python", "pulumi-resource-kubernetes"),
-    "embedded": ("pulumi-resource-kubernetes",),
-}
 
 
 @dataclass
@@ -120,15 +113,13 @@ class Site:
         assert self.course.names.store_user not in store.user_names(self.course.names.store_user)
 
 
-@pytest.fixture(scope="module", params=["cli", "embedded"])
+@pytest.fixture(scope="module", params=ENGINES)
 def site(request: pytest.FixtureRequest, trial: Trial, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Nothing of the course is there before and after the module."""
-    engine = cast("Engine", request.param)
-    if missing := [name for name in _NEEDED[engine] if shutil.which(name) is None]:
-        pytest.skip(f"{', '.join(missing)} is not on PATH")
+    skip_without(request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PULUMI_HOME", str(tmp_path_factory.mktemp("pulumi")))
-        site = Site(trial, engine)
+        site = Site(trial, request.param)
         site.stacks().destroy(site.slug)
         yield site
         site.stacks().destroy(site.slug)
@@ -185,9 +176,28 @@ def test_a_change_that_was_killed_while_helm_worked_is_brought_to_its_end(site: 
     site.assert_whole("After it")
 
 
-def test_a_removal_that_was_killed_is_brought_to_its_end(site: Site) -> None:
+@pytest.mark.parametrize("following", ["destroy", "deploy"])
+def test_a_removal_that_was_killed_is_brought_to_its_end_or_undone(site: Site, following: str) -> None:
     site.stacks().deploy(site.spec("To be removed"))
-    assert site.kill(site.start("destroy"), lambda: site.phase() == "Terminating")
+    assert site.kill(site.start("destroy"), lambda: site.phase() != "Active")
+    if following == "deploy":
+        site.stacks().deploy(site.spec("Wanted again"))
+        site.assert_whole("Wanted again")
+    site.stacks().destroy(site.slug)
+    site.assert_gone()
+
+
+def test_a_course_whose_namespace_somebody_removed_is_made_anew(site: Site) -> None:
+    site.stacks().deploy(site.spec("Before it"))
+    kube.kubectl("delete", "namespace", site.namespace, "--wait=false")
+    site.stacks().update(site.spec("After it"))
+    site.assert_whole("After it")
+
+
+def test_homes_and_running_notebooks_hold_up_no_removal(site: Site) -> None:
+    site.stacks().deploy(site.spec("With people"))
+    site.course.signed_in("student").start_server()
+    assert site.course.pods("singleuser-server")
     site.stacks().destroy(site.slug)
     site.assert_gone()
 

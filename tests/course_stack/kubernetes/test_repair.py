@@ -12,8 +12,6 @@ import pytest
 from course_stack.kubernetes import repair
 from course_stack.kubernetes.api import Cluster
 from course_stack.kubernetes.repair import Revision, plan, repair_release
-from course_stack.prepare import prepare
-from tests.course_stack.kubernetes.targets import cluster_target
 from tests.support.fake_cluster import FakeCluster
 
 SLUG, NAMESPACE = "the-course", "jhaas-the-course"
@@ -87,22 +85,6 @@ def test_the_only_revision_is_marked_as_failed_so_that_an_upgrade_finds_it(fake:
     assert content["info"]["status"] == "failed"
     assert content["config"] == {"secret": "very secret"}
     assert repair_release(cluster, SLUG, known=True) == []
-
-
-def test_before_a_run_the_targets_own_kind_puts_things_right(
-    fake: FakeCluster, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(repair, "connect", lambda _target: cluster)
-    _add_revision(fake, 1, "pending-install")
-
-    def state_has(kind: str) -> bool:
-        asked.append(kind)
-        return False
-
-    assert len(prepare(cluster_target(), SLUG, state_has)) == 1
-    assert asked == ["kubernetes:helm.sh/v3:Release"]
-    assert fake.of("secrets") == []
 
 
 GONE = {"deletionTimestamp": "2026-11-02T10:00:00Z"}
