@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from automation.settings import StateSettings
+from automation.stacks import CourseStacks
 from course_stack.kubernetes.api import connect
 from course_stack.kubernetes.check import checks
 from tests.cluster import kube
 from tests.cluster.course import ClusterCourse
+from tests.cluster.engines import ENGINES, Engine, skip_without
 from tests.cluster.kube import CommandFailed, kubectl
 from tests.cluster.trial import Trial
 from tests.support.waiting import wait_for
@@ -70,18 +73,43 @@ def refusal(*arguments: str) -> str:
     return ""
 
 
+def shared_volumes(trial: Trial) -> list[dict[str, Any]]:
+    """As many as the cluster can have."""
+    assert trial.target.cluster is not None
+    volume = {"name": "share", "kind": "share", "mount_path": "/mnt/share", "size": 0.25}
+    return [volume] if trial.target.cluster.shared_class else []
+
+
 def test_a_course_comes_up_and_goes_with_the_rights_of_the_example(trial: Trial, account: Path) -> None:
     assert os.environ["KUBECONFIG"] == str(account)
-    volumes = [{"name": "share", "kind": "share", "mount_path": "/mnt/share", "size": 0.25}]
-    cluster = trial.target.cluster
-    assert cluster is not None
-    course = ClusterCourse.at(trial, "lab-rights", shared_volumes=volumes if cluster.shared_class else [])
+    course = ClusterCourse.at(trial, "lab-rights", shared_volumes=shared_volumes(trial))
     try:
         course.deploy()
         assert f"namespace {course.cluster_names.namespace}" in course.traces()
         course.put(course.hub_keys())
     finally:
         course.remove()
+    assert course.traces() == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_pulumi_brings_a_course_up_changes_and_removes_it_with_the_rights_of_the_example(
+    trial: Trial, account: Path, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_without(engine)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path))
+    layout = trial.machine.layout
+    stacks = CourseStacks(StateSettings.of_machine(layout), trial.target, layout, engine=engine)
+    course = ClusterCourse.at(trial, f"lab-rights-{engine}", shared_volumes=shared_volumes(trial))
+    try:
+        stacks.deploy(course.spec)
+        course.wait_until_answers()
+        changed = stacks.update(course.spec.model_copy(update={"seats": course.spec.seats + 1}))
+        assert {step.name for step in changed.steps if step.action == "update"} >= {"ResourceQuota/course", "release"}
+        assert stacks.refresh(course.spec.slug) == []
+    finally:
+        result = stacks.destroy(course.spec.slug)
+    assert "does not allow us" not in result.log.read_text()
     assert course.traces() == []
 
 
