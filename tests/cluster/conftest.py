@@ -18,7 +18,7 @@ from tests.conftest import Machine
 _SETTINGS = {
     # the product refuses settings with its prefix that it does not know: these are ours alone
     name: os.environ.pop(name, None)
-    for name in ("JHAAS_TEST_TARGET", "JHAAS_TEST_IMAGE", "JHAAS_TEST_EDGE")
+    for name in ("JHAAS_TEST_TARGET", "JHAAS_TEST_IMAGE", "JHAAS_TEST_EDGE", "JHAAS_TEST_PLATFORM")
 }
 
 
@@ -33,6 +33,16 @@ def cluster_target() -> dict[str, Any]:
             pytest.skip(f"{program} is not on PATH")
     content: dict[str, Any] = yaml.safe_load(Path(path).read_text())
     kube.kubectl("version")
+    return content
+
+
+@pytest.fixture(scope="session")
+def platform_file() -> dict[str, Any]:
+    """The stack's file that JHAAS_TEST_PLATFORM names; without it, such tests are skipped."""
+    path = _SETTINGS["JHAAS_TEST_PLATFORM"]
+    if path is None:
+        pytest.skip("JHAAS_TEST_PLATFORM names no stack's file: no platform is tried on a cluster")
+    content: dict[str, Any] = yaml.safe_load(Path(path).read_text())
     return content
 
 

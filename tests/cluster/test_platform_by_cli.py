@@ -6,10 +6,7 @@ waiting and removal, which no mock knows.
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,8 @@ import pytest
 import yaml
 
 from tests.cluster import kube
+from tests.cluster.platform_project import DESTROY, UP, Project
 from tests.cluster.test_by_hand import MISSING
-from tests.platform_stack.conftest import ROOT
 
 pytestmark = [
     pytest.mark.cluster,
@@ -55,88 +52,45 @@ SERVICE = {
 }
 
 
-class Project:
-    """A copy of the program in a folder of its own, with a state of its own."""
+def sections(folder: Path, context: str, mark: str) -> dict[str, Any]:
+    """A platform of parts that need no images, under names with this mark; charts below the folder."""
+    return {
+        "site": {"portal_host": f"{mark}.example", "hub_domain": f"{mark}-hubs.example", "contact": "a@b.example"},
+        "cluster": {"context": context, "release_timeout": 60},
+        "ingress": {"exposure": "node-port", "address": "192.0.2.7"},
+        "certificates": {"issuer": "existing", "cluster_issuer": "theirs", "namespace": f"{mark}-certificates"},
+        "dns": {"records": "unchecked"},
+        "shared_storage": {"kind": "nfs", "server": "nfs", "share": "/x", "storage_class": f"{mark}-shared"},
+        "portal": {"image": "registry.example.org/portal:1"},
+        "charts": {
+            name.replace("-", "_"): {"chart": str(_chart(folder, name))}
+            for name in ("traefik", "cert-manager", "csi-driver-nfs")
+        },
+    }
 
-    def __init__(self, folder: Path, context: str, mark: str) -> None:
-        self.folder = folder
-        self._environ = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")} | {
-            "PULUMI_HOME": str(folder / "home"),
-            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
-            "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(8),
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-        }
-        (folder / "state").mkdir()
-        shutil.copy(ROOT / "Pulumi.yaml", folder)
-        shutil.copytree(ROOT / "platform", folder / "platform", symlinks=True)
-        (folder / ".venv").symlink_to(ROOT / ".venv")
-        (folder / "platform/__main__.py").write_text(PROGRAM)
-        self.sections: dict[str, Any] = {
-            "site": {"portal_host": f"{mark}.example", "hub_domain": f"{mark}-hubs.example", "contact": "a@b.example"},
-            "cluster": {"context": context, "release_timeout": 60},
-            "ingress": {"exposure": "node-port", "address": "192.0.2.7"},
-            "certificates": {"issuer": "existing", "cluster_issuer": "theirs", "namespace": f"{mark}-certificates"},
-            "dns": {"records": "unchecked"},
-            "shared_storage": {"kind": "nfs", "server": "nfs", "share": "/x", "storage_class": f"{mark}-shared"},
-            "portal": {"image": "registry.example.org/portal:1"},
-            "charts": {
-                name: {"chart": str(self._chart(chart))}
-                for name, chart in (
-                    ("traefik", "traefik"),
-                    ("cert_manager", "cert-manager"),
-                    ("csi_driver_nfs", "csi-driver-nfs"),
-                )
-            },
-        }
 
-    def _chart(self, name: str) -> Path:
-        folder = self.folder / "charts" / name
-        (folder / "templates").mkdir(parents=True)
-        (folder / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": name, "version": "1.0.0"}))
-        values = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "values"}}
-        (folder / "templates/values.yaml").write_text(
-            yaml.safe_dump(values) + "data:\n  values: {{ toJson .Values | quote }}\n"
-        )
-        if name == "traefik":
-            (folder / "templates/service.yaml").write_text(yaml.safe_dump(SERVICE))
-        return folder
-
-    def configure(self, **changes: dict[str, Any]) -> None:
-        """Write the stack's file with these sections over what was there."""
-        self.sections = {**self.sections, **changes}
-        path = self.folder / "Pulumi.trial.yaml"
-        content = yaml.safe_load(path.read_text())
-        content["config"] = {f"jhaas-platform:{name}": keys for name, keys in self.sections.items()}
-        path.write_text(yaml.safe_dump(content))
-
-    def pulumi(self, *arguments: str, fails: bool = False) -> str:
-        done = subprocess.run(
-            ["pulumi", *arguments, "--non-interactive", "--color", "never"],
-            cwd=self.folder,
-            env=self._environ,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
+def _chart(folder: Path, name: str) -> Path:
+    chart = folder / "charts" / name
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text(yaml.safe_dump({"apiVersion": "v2", "name": name, "version": "1.0.0"}))
+    values = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "values"}}
+    (chart / "templates/values.yaml").write_text(
+        yaml.safe_dump(values) + "data:\n  values: {{ toJson .Values | quote }}\n"
+    )
+    if name == "traefik":
+        (chart / "templates/service.yaml").write_text(yaml.safe_dump(SERVICE))
+    return chart
 
 
 @pytest.fixture
 def project(cluster_target: dict[str, Any], tmp_path: Path) -> Iterator[Project]:
     context = kube.kubectl("config", "current-context").strip()
-    made = Project(tmp_path, context, f"jhaas-{secrets.token_hex(3)}")
-    made.pulumi("stack", "init", "trial")
-    made.configure()
+    made = Project(tmp_path, sections(tmp_path, context, f"jhaas-{secrets.token_hex(3)}"))
+    (tmp_path / "platform/__main__.py").write_text(PROGRAM)
     try:
         yield made
     finally:
-        made.pulumi("destroy", "--yes", "--skip-preview")
-
-
-UP = ("up", "--yes", "--skip-preview")
+        made.pulumi(*DESTROY)
 
 
 def test_what_was_made_is_unchanged_by_a_second_run_and_goes_when_it_is_switched_off(project: Project) -> None:
@@ -153,7 +107,7 @@ def test_what_was_made_is_unchanged_by_a_second_run_and_goes_when_it_is_switched
     project.pulumi(*UP)
     assert kube.show("storageclass", "-l", "app.kubernetes.io/part-of=jhaas-platform") == []
 
-    project.pulumi("destroy", "--yes", "--skip-preview")
+    project.pulumi(*DESTROY)
     assert kube.show("namespaces", "-l", "app.kubernetes.io/part-of=jhaas-platform") == []
 
 
@@ -186,4 +140,5 @@ def test_host_names_are_waited_for_with_the_records_that_are_needed(project: Pro
     project.configure(dns={"wait_minutes": 1})
     told = project.pulumi(*UP, fails=True)
     assert f"{project.sections['site']['portal_host']}. A 192.0.2.7" in told
-    assert "Make the records and run `pulumi up` again" in told
+    assert "Make these records and run `pulumi up` again" in told
+    assert "Traceback" not in told

@@ -1,0 +1,71 @@
+"""The platform's program in a folder and with a state of its own, run by the Pulumi CLI as an operator runs it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.platform_stack.conftest import ROOT, Sections
+
+UP = ("up", "--yes", "--skip-preview")
+DESTROY = ("destroy", "--yes", "--skip-preview")
+STACK = "trial"
+
+
+class Project:
+    """A copy of the program, with a stack of these sections.
+
+    `closed`: path → value of what is secret (`identity.client_secret`), which the stack's file holds encrypted.
+    `seconds`: for each command.
+    """
+
+    def __init__(
+        self, folder: Path, sections: Sections, *, closed: Mapping[str, str] | None = None, seconds: int = 300
+    ) -> None:
+        self.folder, self.sections = folder, sections
+        self._closed, self._seconds = closed or {}, seconds
+        self._environ = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")} | {
+            "PULUMI_HOME": str(folder / "home"),
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(8),
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+        (folder / "state").mkdir()
+        shutil.copy(ROOT / "Pulumi.yaml", folder)
+        for part in ("platform", "examples"):
+            shutil.copytree(ROOT / part, folder / part, symlinks=True)
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+        self.pulumi("stack", "init", STACK)
+        self.configure()
+
+    def configure(self, **changes: dict[str, Any]) -> None:
+        """Write the stack's file with these sections over what was there."""
+        self.sections = {**self.sections, **changes}
+        path = self.folder / f"Pulumi.{STACK}.yaml"
+        content = yaml.safe_load(path.read_text())
+        content["config"] = {f"jhaas-platform:{name}": keys for name, keys in self.sections.items()}
+        path.write_text(yaml.safe_dump(content))
+        for key, value in self._closed.items():
+            self.pulumi("config", "set", "--secret", "--path", f"jhaas-platform:{key}", "--", value)
+
+    def pulumi(self, *arguments: str, fails: bool = False) -> str:
+        """What the command prints, both streams. Raises `AssertionError` where it does not end as expected."""
+        done = subprocess.run(
+            ["pulumi", "--non-interactive", "--color", "never", *arguments],
+            cwd=self.folder,
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            timeout=self._seconds,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + done.stderr
