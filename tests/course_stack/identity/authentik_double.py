@@ -104,7 +104,7 @@ KINDS = {
             client.PoliciesApi.policies_bindings_list,
             request=client.PolicyBindingRequest,
             patched=client.PatchedPolicyBindingRequest,
-            filters=("target",),
+            filters=("target", "policy__isnull"),
         ),
         Kind(
             "/flows/instances/",
@@ -118,7 +118,7 @@ KINDS = {
             "authentik_providers_oauth2.{}_scopemapping",
             client.ScopeMapping,
             client.PropertymappingsApi.propertymappings_provider_scope_list,
-            filters=("managed",),
+            filters=("scope_name",),
         ),
         Kind(
             "/crypto/certificatekeypairs/",
@@ -393,7 +393,7 @@ class AuthentikDouble:
         url = urlsplit(address)
         path = url.path.removeprefix("/api/v3")
         found = next(((kind, path[len(kind.path) :]) for kind in KINDS.values() if path.startswith(kind.path)), None)
-        match = re.fullmatch(r"(?:(?P<key>[^/]+)/(?P<action>used_by/)?)?", found[1]) if found else None
+        match = re.fullmatch(r"(?:(?P<key>[^/]+)/)?", found[1]) if found else None
         if url.path == path or found is None or match is None or method not in self.METHODS:
             raise self._violation(f"no such address: {method} {address}")
         kind, key = found[0], match["key"] and unquote(match["key"])
@@ -411,7 +411,7 @@ class AuthentikDouble:
         if row is None:
             raise RefusedError(404, {"detail": "No such object."})
         if method == "GET":
-            return 200, self._used_by(row) if match["action"] else self._shown(kind, row)
+            return 200, self._shown(kind, row)
         if method == "PATCH" and kind.patched:
             self._change(kind, row, self._checked(kind.patched, content))
             return 200, self._shown(kind, row)
@@ -471,9 +471,10 @@ class AuthentikDouble:
             "uuid": lambda value: row["uuid"] == value,
             "groups_by_pk": lambda value: row["pk"] in self._group(value)["users"],
             "client_id": lambda value: row["client_id"] == value,
-            "target": lambda value: self._application_of(row)["pbm_uuid"] == value,
+            "target": lambda value: self._application_of(row)["pbm_uuid"] == self._bound(value),
             "slug": lambda value: row["slug"] == value,
-            "managed": lambda value: row["managed"] == value,
+            "scope_name": lambda value: row["scope_name"] == value,
+            "policy__isnull": lambda value: (row["policy"] is None) is (value == "true"),
             "has_key": lambda value: row["private_key_available"] is (value == "true"),
         }
         return all(tests[name](value) for name, value in query.items() if name in tests)
@@ -485,6 +486,11 @@ class AuthentikDouble:
                 400, {"groups_by_pk": [f"Select a valid choice. {key} is not one of the available choices."]}
             )
         return group
+
+    def _bound(self, target: str) -> str:
+        if target not in (row["pbm_uuid"] for row in self.rows[APPLICATIONS]):
+            raise RefusedError(400, {"target": ["Select a valid choice."]})
+        return target
 
     def _application_of(self, binding: Row) -> Row:
         return next(row for row in self.rows[APPLICATIONS] if row["pk"] == binding["target"])
@@ -572,25 +578,6 @@ class AuthentikDouble:
         self._known(USERS, content, "user")
 
     # --- answers
-
-    def _used_by(self, group: Row) -> list[Row]:
-        uses = [
-            {
-                "app": "authentik_policies",
-                "model_name": "policybinding",
-                "pk": binding["pk"],
-                "name": f"Binding from {self._application_of(binding)['name']} #0 to Group {group['name']}",
-                "action": "cascade",
-            }
-            for binding in self.rows[BINDINGS]
-            if binding["group"] == group["pk"]
-        ]
-        uses += [
-            {"app": "authentik_core", "model_name": "user", "pk": str(user), "name": "x", "action": "cascade_many"}
-            for user in group["users"]
-        ]
-        assert all(client.UsedBy.from_dict(use) for use in uses)
-        return uses
 
     def _shown(self, kind: Kind, row: Row) -> Row:
         shown = {**ALWAYS[kind.path], **self._computed(kind, row), **row}
