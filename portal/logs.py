@@ -50,7 +50,7 @@ def configure(*, json: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for chatty in ("httpx", "httpcore", "botocore", "alembic", "werkzeug", "procrastinate"):
+    for chatty in ("httpx", "httpx2", "httpcore", "botocore", "alembic", "werkzeug", "procrastinate"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -18,7 +18,10 @@ from tests.conftest import Machine
 _SETTINGS = {
     # the product refuses settings with its prefix that it does not know: these are ours alone
     name: os.environ.pop(name, None)
-    for name in ("JHAAS_TEST_TARGET", "JHAAS_TEST_IMAGE", "JHAAS_TEST_EDGE", "JHAAS_TEST_PLATFORM")
+    for name in (
+        *("JHAAS_TEST_TARGET", "JHAAS_TEST_IMAGE", "JHAAS_TEST_EDGE", "JHAAS_TEST_PLATFORM"),
+        *("JHAAS_TEST_PORTAL_IMAGE", "JHAAS_TEST_STORE_IMAGE", "JHAAS_TEST_HOSTS"),
+    )
 }
 
 
@@ -44,6 +47,15 @@ def platform_file() -> dict[str, Any]:
         pytest.skip("JHAAS_TEST_PLATFORM names no stack's file: no platform is tried on a cluster")
     content: dict[str, Any] = yaml.safe_load(Path(path).read_text())
     return content
+
+
+@pytest.fixture(scope="session")
+def images_of_the_platform() -> tuple[str, str | None, Path | None]:
+    """Images of portal and store (none: the platform's own choice), and the file of names for the cluster's DNS."""
+    image, store, hosts = (_SETTINGS[f"JHAAS_TEST_{name}"] for name in ("PORTAL_IMAGE", "STORE_IMAGE", "HOSTS"))
+    if image is None:
+        pytest.skip("JHAAS_TEST_PORTAL_IMAGE names no image: the portal cannot run on the cluster")
+    return image, store, Path(hosts) if hosts else None
 
 
 @pytest.fixture(scope="session")

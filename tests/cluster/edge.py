@@ -34,16 +34,25 @@ def own_address() -> str:
 
 @contextmanager
 def edge(
-    folder: Path, people: int, pods: Mapping[tuple[str, int], int], controller: str | None, ingress_class: str | None
+    folder: Path,
+    people: int,
+    pods: Mapping[tuple[str, int], int | str],
+    controller: str | None,
+    ingress_class: str | None,
+    secure: int | None = None,
 ) -> Iterator[None]:
     """Runs while the block does.
 
-    `people` is the loopback port of hubs; `pods` says which address and port leads to which loopback port;
-    `controller` is HOST:PORT of the cluster's own edge, none to be it ourselves.
+    `people` is the loopback port of hubs; `pods` says which address and port leads to which loopback port (or
+    HOST:PORT); `controller` is HOST:PORT of the cluster's own edge, none to be it ourselves. `secure`: another
+    loopback port of people, with TLS.
     """
     api = free_port()
     entries = {f"pods-{port}": f"{host}:{port}" for host, port in pods}
-    routes = {f"pods-{port}": f"127.0.0.1:{behind}" for (_, port), behind in pods.items()}
+    routes = {
+        f"pods-{port}": behind if isinstance(behind, str) else f"127.0.0.1:{behind}"
+        for (_, port), behind in pods.items()
+    }
     if controller is not None:
         routes["people"] = controller
     dynamic = {
@@ -60,6 +69,7 @@ def edge(
         f"--entryPoints.traefik.address=127.0.0.1:{api}",
         f"--entryPoints.people.address=127.0.0.1:{people}",
         "--entryPoints.people.transport.respondingTimeouts.readTimeout=0",
+        *([f"--entryPoints.secure.address=127.0.0.1:{secure}", "--entryPoints.secure.http.tls=true"] if secure else []),
         *(f"--entryPoints.{name}.address={address}" for name, address in entries.items()),
         f"--providers.file.filename={folder / 'routes.json.yml'}",
         *(["--providers.kubernetesIngress=true"] if controller is None else []),

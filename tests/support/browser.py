@@ -6,6 +6,7 @@ import weakref
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -15,15 +16,20 @@ from requests.cookies import RequestsCookieJar, get_cookie_header
 
 
 class _Loopback(HTTPAdapter):
-    """Connects to 127.0.0.1 whatever the name: browsers resolve `anything.localhost`, the C library does not."""
+    """Connects to 127.0.0.1 whatever the name: browsers resolve `anything.localhost`, the C library does not.
 
-    def __init__(self, cookies: RequestsCookieJar) -> None:
+    With a port, to that one, and asks for the name's certificate."""
+
+    def __init__(self, cookies: RequestsCookieJar, port: int | None = None) -> None:
         super().__init__()
-        self._cookies = cookies
+        self._cookies, self._port = cookies, port
 
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        return {**host, "host": "127.0.0.1"}, pool
+        if self._port is None:
+            return {**host, "host": "127.0.0.1"}, pool
+        named = {"server_hostname": host["host"], "assert_hostname": host["host"]}
+        return {**host, "host": "127.0.0.1", "port": self._port}, {**pool, **named}
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         assert request.url
@@ -61,8 +67,10 @@ class _Forms(HTMLParser):
             self.forms.append(Form(given.get("action", ""), given.get("method", "get").lower()))
             self._open = True
         elif tag in ("input", "button") and self._open and given.get("name"):
+            if given.get("type") in ("checkbox", "radio") and "checked" not in given:
+                return  # a browser sends what is ticked
             self.forms[-1].fields[given["name"]] = given.get("value", "")
-            self.forms[-1].kinds[given["name"]] = given.get("type", "text")
+            self.forms[-1].kinds[given["name"]] = given.get("type", "submit" if tag == "button" else "text")
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "form":
@@ -70,15 +78,19 @@ class _Forms(HTMLParser):
 
 
 class Browser:
-    """One person's browser."""
+    """One person's browser. Where `https_port` is given, addresses with TLS are reached there, on this machine, and
+    their certificates believed if the authority signed them whose file it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, https_port: int | None = None, authority: Path | None = None) -> None:
         self.session = requests.Session()
         self.session.trust_env = False
         weakref.finalize(self, self.session.close)
         # as browsers do: names below `localhost` count as a secure way
         self.session.cookies.set_policy(DefaultCookiePolicy(secure_protocols=("http", "https")))
         self.session.mount("http://", _Loopback(self.session.cookies))
+        if https_port is not None:
+            self.session.mount("https://", _Loopback(self.session.cookies, https_port))
+            self.session.verify = str(authority)
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
         return self.session.get(url, timeout=60, **kwargs)
@@ -104,6 +116,9 @@ class Browser:
         for _ in range(6):
             form = next((one for one in self.forms(page) if {"login", "password"} & set(one.fields)), None)
             if form is None:
+                if consent := next((one for one in self.forms(page) if one.fields.get("answer") == "accept"), None):
+                    page = self.submit(page, consent, answer="accept")
+                    continue
                 return page
             given = {"login": login, "password": password}
             page = self.submit(

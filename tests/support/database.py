@@ -28,11 +28,14 @@ class DatabaseServer:
     postgres: Postgres
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    listen: str = ""
+    """Loopback address at which it answers, too, on Postgres's own port."""
 
     def start(self) -> None:
         program = self.postgres.program()
         # nothing of it is worth keeping if the machine fails: each test's database is there in a third of the time
         command = (*program.command, "-c", "fsync=off", "-c", "full_page_writes=off")
+        command = (*command, "-c", f"listen_addresses={self.listen}")
         if program.uid is not None:
             command = (sys.executable, "-I", str(Path(run_as.__file__)), str(program.uid), *command)
         with self.log.open("ab") as log:
@@ -55,14 +58,14 @@ class DatabaseServer:
 
 
 @contextmanager
-def database_server() -> Iterator[DatabaseServer]:
+def database_server(listen: str = "") -> Iterator[DatabaseServer]:
     """A server of its own, gone afterwards with all that it held."""
     home = Path(tempfile.mkdtemp(prefix="jhaas-db-", dir="/var/tmp"))
     home.chmod(0o755)
     layout = Layout(home)
     for folder in (layout.services, layout.credentials, layout.logs):
         private_folder(folder)
-    server = DatabaseServer(Postgres(layout), layout.logs / "postgres.log")
+    server = DatabaseServer(Postgres(layout), layout.logs / "postgres.log", listen=listen)
     try:
         server.postgres.prepare()
         server.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -67,3 +68,15 @@ def test_a_failure_is_logged_with_its_request_and_without_values(
     assert line["request_id"] == response.headers["X-Request-ID"]
     assert "Traceback" in line["exception"]
     assert "a-local-secret" not in told
+
+
+@pytest.mark.parametrize("client", ["httpx", "httpx2"])  # ours, and lightkube's
+def test_calls_to_hubs_and_clusters_are_no_lines_of_their_own(
+    client: str, begin_to_log: Callable[[], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    begin_to_log()
+    http: Any = importlib.import_module(client)
+    with http.Client(transport=http.MockTransport(lambda _request: http.Response(200))) as calls:
+        calls.get("https://cluster.example.org/api")
+    logging.getLogger("portal").info("still told")
+    assert [line["event"] for line in lines(capfd.readouterr().err)] == ["still told"]

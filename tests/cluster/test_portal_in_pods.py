@@ -1,0 +1,158 @@
+"""The portal in its pods, from its image, by the platform's own program: a course from the form to its archives."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from course_stack import identity
+from course_stack.names import CourseNames
+from tests.cluster import kube
+from tests.cluster.course import SMALL
+from tests.cluster.portal_site import NAMESPACE, PortalSite, portal_site
+from tests.cluster.test_by_hand import MISSING
+from tests.cluster.trial import Trial
+from tests.support.browser import Browser
+from tests.support.hub_client import HubPerson
+from tests.support.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.machine,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(bool(MISSING), reason=f"not on PATH: {', '.join(MISSING)}"),
+]
+
+ENGINES = ("cli", "embedded")
+
+
+@pytest.fixture(scope="module")
+def site(
+    images_of_the_platform: tuple[str, str | None, Path | None], trial: Trial, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PortalSite]:
+    image, store, hosts = images_of_the_platform
+    if shutil.which("helm") is None:
+        pytest.skip("helm is not on PATH")
+    slugs = tuple(slug(engine) for engine in ENGINES)
+    folder = tmp_path_factory.mktemp("portal")
+    with portal_site(trial, folder, image=image, store_image=store, hosts=hosts, slugs=slugs) as made:
+        yield made
+
+
+def slug(engine: str) -> str:
+    return f"pods-{engine}"
+
+
+def signed_in(site: PortalSite, role: str) -> Browser:
+    person, browser = site.trial.machine.people[role], site.browser()
+    page = browser.sign_in(f"{site.url}/sign-in", person.login, person.password)
+    assert page.url.startswith(site.url), page.url
+    assert page.status_code == 200, page.text[:2000]
+    return browser
+
+
+def send(browser: Browser, path: str, ends_in: str, **values: str) -> Any:
+    """Send the form of the page whose address ends so, with these values."""
+    page = browser.get(path)
+    assert page.status_code == 200, (page.status_code, page.text[:2000])
+    form = next(one for one in browser.forms(page) if one.action.endswith(ends_in) and one.method == "post")
+    answer = browser.submit(page, form, **values)
+    assert answer.status_code == 200, (answer.status_code, answer.text[:4000])
+    return answer
+
+
+def status(browser: Browser, url: str) -> str:
+    page = browser.get(url)
+    found = re.search(r'class="lead"><span class="status [^>]*>.*?</svg>\s*([^<]*?)\s*</span>', page.text, re.DOTALL)
+    assert found, page.text[:3000]
+    return found[1].strip()
+
+
+def until(browser: Browser, url: str, wanted: str, seconds: float) -> None:
+    def reached() -> bool:
+        found = status(browser, url)
+        assert "failed" not in found, _failures(browser.get(url).text)
+        return found == wanted
+
+    wait_for(reached, f"the course is {wanted}", seconds)
+
+
+def test_every_pod_is_ready_and_restricted(site: PortalSite) -> None:
+    pods = [one for place in (NAMESPACE, "jhaas-object-storage") for one in kube.show("pods", "-n", place)]
+    names = {one["metadata"]["labels"].get("app.kubernetes.io/name") for one in pods}
+    assert {"portal-web", "portal-worker", "portal-scheduler", "silo"} <= names
+    for one in pods:
+        if one["status"]["phase"] == "Succeeded":
+            continue
+        assert all(container["ready"] for container in one["status"]["containerStatuses"]), one["metadata"]["name"]
+        assert {container["restartCount"] for container in one["status"]["containerStatuses"]} == {0}
+        user = kube.kubectl("exec", "-n", one["metadata"]["namespace"], one["metadata"]["name"], "--", "id", "-u")
+        assert user.strip() == "1000"
+
+
+def test_a_second_run_changes_nothing(site: PortalSite) -> None:
+    site.project.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_course_is_asked_for_approved_used_and_ended(site: PortalSite, engine: str) -> None:
+    use(engine)
+    teacher, governance = signed_in(site, "teacher"), signed_in(site, "governance")
+    day = datetime.now(ZoneInfo("Europe/Berlin")).date().isoformat()
+    fields = {
+        "title": f"A course by {engine}",
+        "slug": slug(engine),
+        "first_day": day,
+        "last_day": day,
+        "seats": "3",
+        "join_policy": "admits",
+        "target": "cluster",
+        "image": site.trial.image,
+        "default_url": "/lab",
+        "home_size": "0.25",
+        **{f"resources.{name}": str(value) for name, value in SMALL.items()},
+    }
+    course = send(teacher, f"{site.url}/courses/new", "/courses/new", **fields).url
+    assert status(teacher, course) == "waiting for approval"
+    number = course.rstrip("/").rpartition("/")[2].partition("?")[0]
+    send(governance, f"{site.url}/governance/courses/{number}", "/approve")
+    until(teacher, course, "active", 600)
+
+    person = site.trial.machine.people["teacher"]
+    lead = HubPerson(site.hub_url(slug(engine)), person.subject)
+    assert lead.sign_in(person.login, person.password).status_code == 200
+    lead.start_server()
+    assert lead.run_cell("open('result.txt', 'w').write('kept')") == ""
+
+    send(teacher, f"{course}/end", "/end", consent="yes", reason="It was a trial.")
+    until(teacher, course, "archived", 900)
+    assert traces(site, slug(engine)) == []
+
+
+def traces(site: PortalSite, slug: str) -> list[str]:
+    """What is left of a course in the cluster and at the identity provider."""
+    names = CourseNames(slug)
+    objects = kube.show("namespaces,persistentvolumes,clusterroles,clusterrolebindings")
+    with closing(identity.connect(site.trial.target, site.trial.machine.layout.credentials)) as provider:
+        people = provider.client_names(names.client) | provider.group_names(names.group)
+    return [*(one["metadata"]["name"] for one in objects if slug in json.dumps(one)), *people]
+
+
+def use(engine: str) -> None:
+    """Let workers use this engine."""
+    kube.kubectl("set", "env", "deployment/portal-worker", "-n", NAMESPACE, f"JHAAS_PULUMI={engine}")
+    kube.kubectl("rollout", "status", "deployment/portal-worker", "-n", NAMESPACE, "--timeout=300s")
+
+
+def _failures(page: str) -> list[str]:
+    """What the course's page tells of its operations."""
+    return [re.sub(r"<[^>]*>|\s+", " ", one) for one in re.findall(r'data-label="Failure">(.*?)</td>', page, re.DOTALL)]
