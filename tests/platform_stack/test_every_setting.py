@@ -234,10 +234,9 @@ TRIED: dict[str, tuple[Sections, dict[str, Any]]] = {
             "client_id": "other",
             "client_secret": "other",
             "internal_url": "https://sso.campus",
-            "courses": {"api": "authentik", "url": "https://sso.example.org", "key": {"token": "t"}},
         },
     ),
-    "identity.courses": (
+    "identity[oidc].courses": (
         switches.SWITCHES["identity"]["oidc with an API"],
         {"api": "canaille", "url": "https://other.example.org", "key": {"token": "other"}},
     ),

@@ -143,7 +143,15 @@ def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
     assert len({rule["alert"] for rule in alerts}) == len(alerts)
     for rule in alerts:
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert set(rule["annotations"]) == {"summary", "description"}
+        told = rule["annotations"]
+        assert set(told) == {"summary", "description"}
+        # what is wrong; then what it means or where to look, beside the page
+        assert told["summary"].endswith(".")
+        assert len(told["description"].removesuffix(f"See {monitoring_rules.GUIDE}.").split()) > 5
+        assert re.fullmatch(r"[1-9][0-9]*m", rule["for"])
+        # a label that is told is one that is left of the sums
+        kept = {one.strip() for inner in re.findall(r"\bby\s*\(([^)]*)\)", rule["expr"]) for one in inner.split(",")}
+        assert set(re.findall(r"\$labels\.(\w+)", " ".join(told.values()))) <= kept
         assert (ROOT / monitoring_rules.GUIDE).is_file()
     # those that the guide names
     named = set(re.findall(r"`(jhaas_\w+)", (ROOT / monitoring_rules.GUIDE).read_text().split("Worth an alarm")[1]))
@@ -193,6 +201,20 @@ def test_whoever_measures_is_let_in(watched: Rehearsal, rehearse: Rehearse) -> N
 
     assert "from" not in entries(watched)[0]
     assert entries(rehearse())[0]["from"]
+
+
+def test_h18_every_alert_is_handed_to_prometheus(watched: Rehearsal, ours: Rehearsal) -> None:
+    import monitoring_rules
+
+    for made in (watched, ours):
+        (rule,) = of_kind(made, "PrometheusRule")
+        assert rule.inputs["spec"]["groups"] == monitoring_rules.rules()
+    # a part of the portal that is away, a course that failed, mail that waits, a disk that fills up
+    asked_for = {name for group in monitoring_rules.rules() for rule in group["rules"] for name in asked(rule["expr"])}
+    assert asked_for >= {
+        *("jhaas_database_up", "jhaas_queue_oldest_seconds", "jhaas_due_oldest_seconds", "jhaas_courses"),
+        *("jhaas_mails_unsent", "kubelet_volume_stats_used_bytes"),
+    }
 
 
 def test_monitors_and_rules_carry_the_labels_by_which_prometheus_chooses(watched: Rehearsal) -> None:

@@ -474,6 +474,32 @@ def test_h1_hubs_are_below_their_own_domain_and_have_its_certificate(made: Rehea
     assert (each["tls"], each["cluster_issuer"]) == ("issuer", "jhaas")
 
 
+def test_h1_the_setting_for_the_hubs_domain_decides_where_hubs_are(rehearse: Rehearse, tmp_path: Path) -> None:
+    made = rehearse(site={"hub_domain": "campus-hubs.net"})
+    content = of_kind(made, "ConfigMap")["portal-targets"].inputs["data"]["cluster.yaml"]
+    (tmp_path / "cluster.yaml").write_text(content)
+    assert loaded(tmp_path / "cluster.yaml").hub_url("python") == "https://python.campus-hubs.net/"
+    (wildcard,) = [one for one in made.of("Certificate") if one.name == "traefik/hubs-wildcard"]
+    assert wildcard.inputs["spec"]["dnsNames"] == ["*.campus-hubs.net"]
+    # and nothing of the platform itself is there
+    hosts = {rule["host"] for one in made.of("Ingress") for rule in one.inputs["spec"]["rules"]}
+    assert hosts == {"courses.example.org"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint"),
+    [("external", "https://s3.example.org"), ("aws", None), ("bundled", "http://silo.jhaas-object-storage.svc:9000")],
+)
+def test_h3_courses_are_told_the_stores_address_that_holds_where_they_run(
+    rehearse: Rehearse, kind: str, endpoint: str | None
+) -> None:
+    made = rehearse(**switches.SWITCHES["object_storage"][kind])
+    assert target_of(made)["object_store"].get("endpoint") == endpoint
+    # a name inside a cluster is that of a service in this very cluster
+    services = {one.name for one in made.of("Service")}
+    assert ("jhaas-object-storage/silo" in services) == (kind == "bundled")
+
+
 def test_a_site_says_more_of_the_target_over_what_we_say(rehearse: Rehearse, tmp_path: Path) -> None:
     more = {"capacity": CAPACITY, "cluster": {"notebooks": {"node_selector": {"pool": "notebooks"}}}}
     made = rehearse(portal={"target": more})

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from tests.platform_stack import switches
-from tests.platform_stack.conftest import ROOT, sections
+from tests.platform_stack.conftest import ROOT, Rehearse, sections
 from tests.platform_stack.test_chart_keys import LOOKED_UP
 from tests.support import charts, custom_resources, pod_security, schemas
 
@@ -185,10 +186,28 @@ def test_passwords_come_from_random_passwords_only(made: Rehearsal) -> None:
 
 
 def test_pods_of_ours_are_restricted_and_have_requests_and_limits(made: Rehearsal) -> None:
-    for one in made.objects:
-        if pod := pod_of(one.inputs):
-            assert pod_security.violations(pod) == [], one.name
-            assert pod_security.without_requests(pod) == [], one.name
+    pods = {one.name: pod for one in made.objects if (pod := pod_of(one.inputs))}
+    assert {"jhaas-portal/portal-web", "jhaas-portal/portal-worker", "jhaas-portal/portal-scheduler"} <= pods.keys()
+    for name, pod in pods.items():
+        assert pod_security.violations(pod) == [], name
+        assert pod_security.without_requests(pod) == [], name
+
+
+ON_THE_NODES = {"csi-driver-nfs", "longhorn-system", "jhaas-monitoring"}
+"""Namespaces whose charts mount or measure the nodes themselves; and Traefik's, where it takes their ports."""
+
+
+def test_h20_pods_of_charts_are_held_to_the_same_unless_they_work_on_the_nodes(made: Rehearsal) -> None:
+    for home in made.of("Namespace"):
+        labels, name = home.inputs["metadata"]["labels"], home.inputs["metadata"]["name"]
+        takes_ports = name == "traefik" and '"hostPort"' in json.dumps([one.inputs for one in made.of("Release")])
+        free = name in ON_THE_NODES or takes_ports
+        assert labels["pod-security.kubernetes.io/enforce"] == ("privileged" if free else "restricted"), name
+        assert labels["pod-security.kubernetes.io/enforce-version"].startswith("v1.")
+
+
+OF_THE_SITE = {"ingress"}
+"""Namespaces that the cases' settings say are there."""
 
 
 def test_nothing_is_made_before_its_namespace(made: Rehearsal) -> None:
@@ -197,8 +216,61 @@ def test_nothing_is_made_before_its_namespace(made: Rehearsal) -> None:
         namespace = one.inputs.get("metadata", {}).get("namespace") or (
             one.inputs.get("namespace") if one.type.endswith(":Release") else None
         )
+        if namespace is not None and not one.is_read:
+            assert namespace in homes.keys() | OF_THE_SITE, one.name
         if namespace in homes:
             assert homes[namespace] in made.before(one), one.name
+
+
+def test_h7_a_storage_class_that_is_made_is_the_one_that_courses_are_told_of(made: Rehearsal) -> None:
+    made_here = {one.inputs["metadata"]["name"] for one in made.of("StorageClass")}
+    files = [one.inputs.get("data", {}) for one in made.objects if one.name == "jhaas-portal/portal-targets"]
+    told = [yaml.safe_load(file["cluster.yaml"])["cluster"].get("shared_class") for file in files if file]
+    assert len(files) == 1
+    assert not told or made_here <= {*told}
+
+
+INSTALLED: dict[str, dict[str, dict[str, str]]] = {
+    "ingress": {one: {"traefik": "traefik"} for one in ("load-balancer", "node-port", "host-port")},
+    "certificates": {
+        one: {"cert-manager": "cert-manager"} for one in switches.SWITCHES["certificates"] if one != "existing"
+    },
+    "database": {
+        "bundled": {"cloudnative-pg": "cnpg-system", "plugin-barman-cloud": "cnpg-system", "": "jhaas-database"},
+        "bundled without backups": {"cloudnative-pg": "cnpg-system", "": "jhaas-database"},
+        "rds": {"": "jhaas-database"},
+    },
+    "object_storage": {"bundled": {"": "jhaas-object-storage"}},
+    "identity": {one: {"authentik": "jhaas-identity"} for one in ("authentik", "authentik open")},
+    "monitoring": {"install": {"kube-prometheus-stack": "jhaas-monitoring"}},
+    "shared_storage": {
+        "nfs": {"csi-driver-nfs": "csi-driver-nfs"},
+        "longhorn": {"longhorn": "longhorn-system"},
+    },
+}
+"""Switch → position → the releases that it asks for, each with its namespace; `""`: a namespace of our own objects."""
+
+
+@pytest.mark.parametrize("index", range(len(CASES)), ids=[switches.name(case) for case in CASES])
+def test_h19_what_is_installed_is_what_was_chosen_and_nothing_else(index: int) -> None:
+    chosen = [INSTALLED.get(switch, {}).get(position, {}) for switch, position in CASES[index].items()]
+    releases = {(name, namespace) for one in chosen for name, namespace in one.items() if name}
+    made = run(index)
+    assert {(one.inputs["name"], one.inputs["namespace"]) for one in made.of("Release")} == releases
+    homes = {namespace for one in chosen for namespace in one.values()} | {"jhaas-portal"}
+    assert {one.inputs["metadata"]["name"] for one in made.of("Namespace")} == homes
+    is_watched = CASES[index]["monitoring"] != "none"
+    kinds = {one.inputs["kind"] for one in made.objects}
+    assert ({"ServiceMonitor", "PrometheusRule"} <= kinds) == is_watched
+    assert bool(kinds & {"ServiceMonitor", "PodMonitor", "PrometheusRule"}) == is_watched
+    assert ("ClusterIssuer" in kinds) == (CASES[index]["certificates"] != "existing")
+    assert ("StorageClass" in kinds) == (CASES[index]["shared_storage"] in ("nfs", "longhorn"))
+    assert ("ScheduledBackup" in kinds) == (CASES[index]["database"] == "bundled")
+
+
+def test_h19_without_network_policies_there_are_none(rehearse: Rehearse) -> None:
+    assert rehearse().of("NetworkPolicy")
+    assert rehearse(cluster={"network_policies": False}).of("NetworkPolicy") == []
 
 
 def test_nothing_is_made_before_its_definition(made: Rehearsal) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import yaml
+
 from tests.platform_stack import switches
 from tests.platform_stack.conftest import Rehearse
 
@@ -17,6 +19,8 @@ def test_h7_the_class_of_an_nfs_server_is_made_after_its_driver_and_used_by_cour
     (storage,) = made.of("StorageClass")
     assert storage.inputs["provisioner"] == "nfs.csi.k8s.io"
     assert storage.inputs["parameters"]["server"] == "nfs.example.org"
+    files = next(one.inputs["data"] for one in made.objects if one.name == "jhaas-portal/portal-targets")
+    assert yaml.safe_load(files["cluster.yaml"])["cluster"]["shared_class"] == storage.inputs["metadata"]["name"]
     # a course's volumes lie in a folder of its own, by which people can find them
     assert storage.inputs["parameters"]["subDir"] == "${pvc.metadata.namespace}/${pvc.metadata.name}"
     (driver,) = [one for one in made.of("Release") if one.name == "csi-driver-nfs"]

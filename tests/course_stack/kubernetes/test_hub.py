@@ -258,7 +258,9 @@ def test_the_way_to_the_cluster_is_no_part_of_the_stack() -> None:
 
 def test_everything_on_the_cluster_goes_through_the_target_s_provider() -> None:
     stack = Stack(load_spec(course()), cluster_target())
-    used = {stack.requests[name].provider.rpartition("::")[0] for name in {"release", *stack.objects}}
+    on_clusters = {name: one for name, one in stack.requests.items() if one.type.startswith("kubernetes:")}
+    assert {"release", *stack.objects} <= on_clusters.keys()
+    used = {one.provider.rpartition("::")[0] for one in on_clusters.values()}
     assert {one.rpartition("::")[2] for one in used} == {"cluster"}
 
 
