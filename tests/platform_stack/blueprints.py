@@ -6,6 +6,7 @@ that its API uses; `authentik-client` is made from the same description, so that
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -252,6 +253,23 @@ def problems(entry: Entry, blueprint: Blueprint) -> list[str]:
     except ValueError as error:
         return [f"{entry.model} {dict(entry.identifiers)}: {error}"]
     return []
+
+
+def schema_problems(entry: Entry, blueprint: Blueprint, schema: Mapping[str, Any]) -> list[str]:
+    """What Authentik's own schema of blueprints (`blueprints/schema.json` of its sources) says against this entry.
+
+    It knows fields that only blueprints have, but not which of them may be null.
+    """
+    from jsonschema import Draft202012Validator
+
+    described = schema["$defs"].get(f"model_{entry.model}")
+    if described is None:
+        return [f"{entry.model}: there is no such model"]
+    values = {key: value for key, value in _plain(entry.values, blueprint).items() if value is not None}
+    values = json.loads(json.dumps(values, default=str))
+    unknown = [f"{entry.model}: there is no field {key}" for key in values if key not in described["properties"]]
+    errors = Draft202012Validator({**described, "$defs": schema["$defs"]}).iter_errors(values)
+    return unknown + [f"{entry.model} {dict(entry.identifiers)} {error.json_path}: {error.message}" for error in errors]
 
 
 def _plain(value: Any, blueprint: Blueprint) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import json
+import os
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -66,6 +68,16 @@ def test_an_entry_that_authentik_does_not_take_is_noticed(usual: Blueprint) -> N
         entry = blueprints.Entry(flow.model, flow.state, flow.identifiers, {**flow.attrs, **values})
         assert blueprints.problems(entry, usual), values
     assert blueprints.problems(blueprints.Entry("authentik_flows.flows", "present", {}, {}), usual)
+
+
+SCHEMA = os.environ.get("JHAAS_TEST_AUTHENTIK_SCHEMA")
+"""`blueprints/schema.json` of Authentik's sources, in the version that is installed."""
+
+
+@pytest.mark.skipif(not SCHEMA, reason="JHAAS_TEST_AUTHENTIK_SCHEMA names no blueprints/schema.json of Authentik")
+def test_every_entry_is_one_that_authentiks_schema_of_blueprints_knows(each: Blueprint) -> None:
+    schema = json.loads(Path(SCHEMA or "").read_text())
+    assert [problem for entry in each.entries for problem in blueprints.schema_problems(entry, each, schema)] == []
 
 
 def test_every_reference_is_to_an_entry_before_it_or_to_something_that_authentik_always_has(each: Blueprint) -> None:
