@@ -139,16 +139,6 @@ def test_a_restore_brings_back_what_was_deleted(platform: Project) -> None:
     wait_for(_backed_up, "the first backup of the new server is complete", 10 * MINUTE)
 
 
-def test_backups_can_be_switched_off_and_on(platform: Project) -> None:
-    kept = platform.sections["database"]
-    platform.configure(database={**kept, "backups": {"enabled": False}, "restore": None})
-    platform.pulumi(*UP)
-    assert kube.show("scheduledbackups.postgresql.cnpg.io", "-n", DATABASE) == []
-    platform.configure(database=kept)
-    platform.pulumi(*UP)
-    wait_for(_backed_up, "a backup is complete", 10 * MINUTE)
-
-
 def test_destroy_leaves_nothing_but_definitions(platform: Project, before: set[tuple[str, ...]]) -> None:
     platform.pulumi(*DESTROY)
     wait_for(lambda: _left(before) == set(), f"nothing is left; {sorted(_left(before))}", 2 * MINUTE)
