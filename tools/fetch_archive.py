@@ -1,19 +1,24 @@
 """Fetches an archive, checks it against a checksum, and unpacks programs out of it. For the Dockerfile.
 
 Usage: fetch_archive.py URL SHA256 FOLDER PROGRAM…
+       fetch_archive.py --sums [MIRROR]
 
-An empty SHA256 means the one that `pulumi_archives.sha256`, beside this file, has for the archive's name.
+An empty SHA256 means the one that `pulumi_archives.sha256`, beside this file, has for the archive's name. `--sums`
+fetches every archive that is named there and prints that file as it should be.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.request import urlopen
 
+GITHUB = "https://github.com"
 PUBLISHED = Path(__file__).with_name("pulumi_archives.sha256")
 
 
@@ -25,6 +30,26 @@ def published(path: Path = PUBLISHED) -> dict[str, str]:
     """File name of an archive → its SHA-256 in hexadecimal, of lines as `sha256sum` writes them."""
     lines = [line.split() for line in path.read_text().splitlines() if line and not line.startswith("#")]
     return {name: sha256 for sha256, name in lines}
+
+
+def address(name: str, mirror: str) -> str:
+    """Where an archive of Pulumi's is released, by its file name."""
+    found = re.fullmatch(r"(pulumi|pulumi-resource-([a-z]+))-(v[0-9.]+)-linux-[a-z0-9]+\.tar\.gz", name)
+    if found is None:
+        raise Refused(f"{name} is not named as Pulumi names its archives.")
+    repository = f"pulumi-{found[2]}" if found[2] else "pulumi"
+    return f"{mirror}/pulumi/{repository}/releases/download/{found[3]}/{name}"
+
+
+def sums(mirror: str, path: Path) -> Iterator[str]:
+    """The lines of the file of checksums, each sum as that of the archive itself; comments as they are."""
+    for line in path.read_text().splitlines():
+        if not line or line.startswith("#"):
+            yield line
+            continue
+        name = line.split()[1]
+        with urlopen(address(name, mirror), timeout=300) as answer:  # noqa: S310 - the caller's address
+            yield f"{hashlib.sha256(answer.read()).hexdigest()}  {name}"
 
 
 def fetch(url: str, sha256: str, folder: Path, programs: list[str]) -> None:
@@ -48,8 +73,12 @@ def fetch(url: str, sha256: str, folder: Path, programs: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    url, sha256, folder, *programs = arguments
     try:
+        if arguments[:1] == ["--sums"]:
+            for line in sums(arguments[1] if arguments[1:] else GITHUB, PUBLISHED):
+                sys.stdout.write(f"{line}\n")
+            return 0
+        url, sha256, folder, *programs = arguments
         sha256 = sha256 or published().get(url.rpartition("/")[2], "")
         fetch(url, sha256, Path(folder), programs)
     except (Refused, OSError) as error:

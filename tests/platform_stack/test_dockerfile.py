@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.platform_stack.conftest import ROOT
-from tools.fetch_archive import Refused, fetch, main, published
+from tools.fetch_archive import PUBLISHED, Refused, address, fetch, main, published
 
 TEXT = (ROOT / "Dockerfile").read_text()
 
@@ -260,3 +260,27 @@ def test_without_a_checksum_only_archives_whose_checksum_is_published_are_taken(
     sums.write_text(f"{archive[1]}  archive.tar.gz\n")
     assert main([archive[0], "", str(folder), "pulumi"]) == 0
     assert (folder / "pulumi").exists()
+
+
+def test_the_sums_of_the_archives_themselves_are_one_command_away(
+    archive: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in published():
+        path = tmp_path / address(name, "mirror")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((tmp_path / "archive.tar.gz").read_bytes())
+    assert main(["--sums", (tmp_path / "mirror").as_uri()]) == 0
+    told = capsys.readouterr().out
+    assert re.findall(r"^(\w+)  (\S+)$", told, re.MULTILINE) == [(archive[1], name) for name in published()]
+    # comments stay, so that what is printed can take the file's place
+    assert [line for line in told.splitlines() if line.startswith("#")] == [
+        line for line in PUBLISHED.read_text().splitlines() if line.startswith("#")
+    ]
+    assert main(["--sums", (tmp_path / "gone").as_uri()]) == 1
+
+
+def test_archives_are_looked_for_where_the_dockerfile_fetches_them() -> None:
+    names = {**arguments(), "TARGETARCH": "amd64", "cpu": "x64"}
+    fetched = re.findall(r"\$\{GITHUB\}(\S+\.tar\.gz)", TEXT)
+    wanted = {re.sub(r"\$\{(\w+)\}", lambda found: names[found[1]], place) for place in fetched}
+    assert wanted <= {address(name, "") for name in published()}
