@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +50,9 @@ def _event_loop() -> None:
 
 @pytest.fixture(scope="session")
 def rehearse() -> Rehearse:
-    """Runs the whole program on `sections(**changes)`, without a cluster."""
+    """Runs the whole program on `sections(**changes)`, without a cluster; once for each configuration, whose outcome
+    nobody changes."""
     from rehearsal import rehearse
 
-    return lambda **changes: rehearse(sections(**changes))
+    outcome = cache(lambda text: rehearse(json.loads(text)))
+    return lambda **changes: outcome(json.dumps(sections(**changes), sort_keys=True))

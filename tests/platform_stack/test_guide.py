@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.platform_stack.conftest import ROOT, sections
 
@@ -24,24 +26,45 @@ def test_there_are_commands_to_run() -> None:
     assert len(RUN) == 2
 
 
-NOT_RUN = (
+TRIED = {
     # gets the program itself
-    *("git clone ", "make setup", "export PATH="),
+    "git clone ": "`git clone`",
+    "make setup": "`make setup`",
+    "export PATH=": "`make setup`",
     # Pulumi's CLI, and a cluster for most
-    *("mkdir -p ~/jhaas-state && pulumi login", "pulumi "),
+    "mkdir -p ~/jhaas-state && pulumi login": "`pulumi login`",
+    "pulumi stack init": "`pulumi stack init`",
+    "pulumi config set --secret": "`pulumi config set --secret`",
+    "pulumi up": "`up` from empty",
+    "pulumi stack output": "`pulumi stack output`",
+    "pulumi destroy": "`destroy`",
     # a cluster
-    "kubectl get ",
-)
-"""Commands of the guide that need what a test has not: the table of what was tried says of these what they ran on."""
+    "kubectl get secret": "`kubectl get secret`",
+    "kubectl get backups": "`kubectl get` of backups",
+    "kubectl get cluster": "`kubectl get` of backups",
+}
+"""How a command of the guide begins that needs what a test has not → where the table says what it was tried on."""
 
 
-def test_each_command_of_the_guide_is_run_or_known_to_need_more() -> None:
+def test_each_command_of_the_guide_is_run_or_marked_with_what_it_was_tried_on() -> None:
     told = [line for block in re.findall(r"```console\n(.+?)```", GUIDE, re.DOTALL) for line in commands(block)]
     run = {line for block in RUN for line in commands(block)}
     others = [line for line in told if line not in run]
-    assert [line for line in others if not line.startswith(NOT_RUN)] == []
-    assert [begin for begin in NOT_RUN if not any(line.startswith(begin) for line in others)] == []
-    assert [line for line in run if line.startswith(NOT_RUN)] == []
+    assert [line for line in others if not line.startswith((*TRIED,))] == []
+    assert [begin for begin in TRIED if not any(line.startswith(begin) for line in others)] == []
+    assert [line for line in run if line.startswith((*TRIED,))] == []
+    table = GUIDE.partition("## What was tried, and on what")[2]
+    assert [place for place in TRIED.values() if place not in table] == []
+
+
+def test_each_piece_of_a_stacks_file_in_the_guide_is_one_that_is_taken() -> None:
+    from stack_file import parsed
+
+    pieces = [yaml.safe_load(textwrap.dedent(piece)) for piece in re.findall(r"```yaml\n(.+?)```", GUIDE, re.DOTALL)]
+    assert pieces
+    for piece in pieces:
+        keys = piece.get("config", piece)
+        parsed(sections(**{name.removeprefix("jhaas-platform:"): value for name, value in keys.items()}))
 
 
 @pytest.mark.parametrize("block", RUN, ids=["look at it", "say what you want"])
