@@ -46,7 +46,7 @@ class AwsStore(Part):
         provider = account("aws-object-storage", config.aws, pulumi.ResourceOptions(parent=self))
         self._opts = pulumi.ResourceOptions(parent=self, provider=provider)
         self._ready: list[pulumi.Resource] = []
-        for_backups = isinstance(config.database, BundledDatabase) and config.database.backups.enabled
+        for_backups = isinstance(config.database, BundledDatabase)
 
         self._bucket("state", chosen.state_bucket, chosen, chosen.history_days)
         self._bucket("archives", chosen.archives_bucket, chosen)

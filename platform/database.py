@@ -78,12 +78,15 @@ class CloudNativePg(Part):
     ) -> None:
         super().__init__("database", on)
         backed_up = store if bundled.backups.enabled else None
-        operator = self._operator(config, bundled, issuer)
+        # A server whose backups are switched off starts anew, once its last changes are backed up: plugin, key and
+        # bucket stay for that.
+        way = store if store.backups is not None else None
+        operator = self._operator(config, bundled, issuer, plugin=way is not None)
         identity = [IDENTITY_ROLE] if config.identity.kind == "authentik" else []
         passwords = {role: self._password(role) for role in (PORTAL, PORTAL_OWNER, *identity)}
-        # backups go to a bucket that must be there; without backups, nothing here needs the store
-        ahead = waits_for(operator, issuer.ready, backed_up.ready if backed_up else ())
-        before = apply(before_objects(config, bundled, passwords, backed_up), self.inside(ahead))
+        # backups go to a bucket that must be there; where there is none, nothing here needs the store
+        ahead = waits_for(operator, issuer.ready, way.ready if way else ())
+        before = apply(before_objects(config, bundled, passwords, way), self.inside(ahead))
         slow = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=SLOWEST_START))
         servers = apply(
             [cluster_object(config, bundled, backed_up)],
@@ -109,7 +112,7 @@ class CloudNativePg(Part):
         self.register_outputs({"host": generation.host})
 
     def _operator(
-        self, config: PlatformConfig, bundled: BundledDatabase, issuer: Issuer
+        self, config: PlatformConfig, bundled: BundledDatabase, issuer: Issuer, *, plugin: bool
     ) -> tuple[pulumi.Resource, ...]:
         if not bundled.install_operator:
             return ()
@@ -123,10 +126,10 @@ class CloudNativePg(Part):
             cluster=config.cluster,
             opts=self.inside([home]),
         )
-        if not bundled.backups.enabled:
+        if not plugin:
             return home, operator
         # beside the operator, which finds it by its service; cert-manager gives both their certificates
-        plugin = release(
+        way = release(
             "plugin-barman-cloud",
             config.charts.barman_plugin,
             plugin_values(),
@@ -134,7 +137,7 @@ class CloudNativePg(Part):
             cluster=config.cluster,
             opts=self.inside([home, operator, *issuer.ready]),
         )
-        return home, operator, plugin
+        return home, operator, way
 
     def _password(self, role: str) -> pulumi.Output[str]:
         name = f"database-{role.replace('_', '-')}"

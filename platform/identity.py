@@ -48,7 +48,9 @@ def external(given: ExternalOidc) -> Identity:
         internal_url=given.internal_url and given.internal_url.rstrip("/"),
         client_id=given.client_id,
         client_secret=secret(given.client_secret.get_secret_value()),
-        api_key=None if courses is None else {name: secret(one.get_secret_value()) for name, one in courses.key.items()},
+        api_key=None
+        if courses is None
+        else {name: secret(one.get_secret_value()) for name, one in courses.key.items()},
     )
 
 

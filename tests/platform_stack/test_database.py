@@ -123,8 +123,20 @@ def test_backups_go_to_their_bucket_with_a_key_for_it_and_begin_at_once(made: Re
     assert {setup.urn, made.named("plugin-barman-cloud").urn} <= made.before(cluster)
 
 
-def test_without_backups_neither_plugin_nor_store_is_waited_for(rehearse: Rehearse) -> None:
+def test_backups_that_are_switched_off_keep_the_way_for_the_last_changes(rehearse: Rehearse) -> None:
+    """The server that ran with them ends only when its last changes are in the bucket."""
     made = rehearse(database={"backups": {"enabled": False}})
+    assert "plugins" not in spec(made, "Cluster", "postgres-1")
+    assert made.of("ScheduledBackup") == []
+    assert len(made.of("ObjectStore")) == 1
+    assert one(made, "Secret", "backup-key")
+    assert made.named("plugin-barman-cloud")
+
+
+def test_without_a_bucket_for_backups_neither_plugin_nor_store_is_waited_for(rehearse: Rehearse) -> None:
+    given = switches.SWITCHES["object_storage"]["external"]["object_storage"]
+    store = {name: key for name, key in given.items() if name != "backups"}
+    made = rehearse(object_storage=store, database={"backups": {"enabled": False}})
     assert not [each for each in made.of("Release") if each.name == "plugin-barman-cloud"]
     assert made.of("ObjectStore") == made.of("ScheduledBackup") == []
     assert "plugins" not in spec(made, "Cluster", "postgres-1")

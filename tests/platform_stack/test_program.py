@@ -236,8 +236,10 @@ INSTALLED: dict[str, dict[str, dict[str, str]]] = {
         one: {"cert-manager": "cert-manager"} for one in switches.SWITCHES["certificates"] if one != "existing"
     },
     "database": {
-        "bundled": {"cloudnative-pg": "cnpg-system", "plugin-barman-cloud": "cnpg-system", "": "jhaas-database"},
-        "bundled without backups": {"cloudnative-pg": "cnpg-system", "": "jhaas-database"},
+        one: {"cloudnative-pg": "cnpg-system", "plugin-barman-cloud": "cnpg-system", "": "jhaas-database"}
+        for one in ("bundled", "bundled without backups")
+    }
+    | {
         "rds": {"": "jhaas-database"},
     },
     "object_storage": {"bundled": {"": "jhaas-object-storage"}},
