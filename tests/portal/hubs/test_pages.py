@@ -52,7 +52,7 @@ def ended(session_factory: Sessions, clock: MovableClock, app: Flask) -> Ended:
         done = records.begin_archive(session, course, 1, "anna", "bucket", clock.now())
         records.verified(session, done.id, FACTS, clock.now())
         lost = records.begin_archive(session, course, 1, "ben", "bucket", clock.now())
-        records.failed(session, lost.id, "'thesis.tex' cannot be read: Input/output error.")
+        records.failed(session, lost.id, "'thesis.tex' cannot be read: Input/output error.", "HomeUnreadable")
     return Ended(session_factory, clock, course, people)
 
 
