@@ -160,6 +160,8 @@ def test_the_life_of_a_course(portal: Portal, window: Window) -> None:
     # the end: servers are stopped, homes are copied
     move_clock(teacher, course, days=7)
     becomes(teacher, course, "closed")
+    # their open notebook would go on asking, and be sent to sign in as well: two sign-ins at once spoil each other
+    student.goto("about:blank")
     student.goto(f"{hub}hub/home")
     expect(student.locator("body")).to_contain_text("403")
     page_with(teacher, course, "Files")
