@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from course_stack.spec import load_spec
 from course_stack.target import Target
 from course_stack.targets import TargetError, find_target, folder_of_targets, load_target, target_names
 from tests.course_stack.specs import course
+from tests.support.changes import GONE, changed
 
 EXAMPLE = Path(__file__).parents[2] / "examples/targets/cluster.yaml"
-GONE = object()
 GPUS = "nvidia.com/gpu, amd.com/gpu, gpu.intel.com/i915, gpu.intel.com/xe"
 
 
@@ -27,16 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 def refusal(folder: Path, changes: dict[str, Any], name: str = "campus") -> str:
     """What is said of the example with these values; keys are paths with dots."""
-    content = copy.deepcopy(yaml.safe_load(EXAMPLE.read_text()))
-    for path, value in changes.items():
-        *above, last = path.split(".")
-        inner = content
-        for part in above:
-            inner = inner[part]
-        if value is GONE:
-            del inner[last]
-        else:
-            inner[last] = value
+    content = changed(yaml.safe_load(EXAMPLE.read_text()), changes)
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(content))
     with pytest.raises(TargetError) as refused:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from pydantic import SecretStr, ValidationError, create_model
 from course_stack.targets import TargetError, load_target
 from portal.config import PortalSettings, is_secret
 from tests.platform_stack.conftest import ROOT
+from tests.support.changes import GONE, changed
 from tools import platform_schemas
 
 EXAMPLE: dict[str, Any] = yaml.safe_load((ROOT / "examples/targets/cluster.yaml").read_text())
-GONE = object()
 
 
 def test_nothing_of_the_other_packages_is_imported() -> None:
@@ -47,21 +46,6 @@ def test_the_schemas_hold_no_setting_that_is_secret_and_no_value_of_any() -> Non
     assert {"secret_key", "smtp_password"} <= secret
     assert secret.isdisjoint(schema("portal_settings")["properties"])
     assert not [one for one in schema("portal_settings")["properties"].values() if "default" in one]
-
-
-def changed(changes: dict[str, Any]) -> dict[str, Any]:
-    """The example of a target with these values; keys are paths with dots."""
-    content = copy.deepcopy(EXAMPLE)
-    for path, value in changes.items():
-        *above, last = path.split(".")
-        inner = content
-        for part in above:
-            inner = inner[part]
-        if value is GONE:
-            del inner[last]
-        else:
-            inner[last] = value
-    return content
 
 
 def refused_by_the_portal(content: dict[str, Any], folder: Path) -> bool:
@@ -131,7 +115,7 @@ def test_what_the_portal_would_refuse_of_a_target_is_told_with_its_key_and_what_
 ) -> None:
     from portal_checks import target_problems
 
-    content = changed(changes)
+    content = changed(EXAMPLE, changes)
     assert refused_by_the_portal(content, tmp_path)
     problems = target_problems(content)
     assert any(one.startswith(told) for one in problems), problems
@@ -160,7 +144,7 @@ FITTING: list[dict[str, Any]] = [
 def test_what_the_portal_takes_of_a_target_passes(changes: dict[str, Any], tmp_path: Path) -> None:
     from portal_checks import target_problems
 
-    content = changed(changes)
+    content = changed(EXAMPLE, changes)
     assert not refused_by_the_portal(content, tmp_path)
     assert target_problems(content) == []
 
