@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,17 @@ from tests.support.fake_cluster import FakeCluster
 # no property is about how long an example takes: a busy machine is no failure
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What did not run, by reason: hundreds of lines, one for each place, would hide what failed."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        terminalreporter.section("skipped")
+    for reason, times in reasons.most_common():
+        terminalreporter.line(f"{times:5}  {reason}")
 
 
 # What a shell starts in the background ignores Ctrl-C, and so would the processes that tests start and interrupt.
