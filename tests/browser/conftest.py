@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from automation.settings import StateSettings
 from automation.stacks import CourseStacks
@@ -42,10 +42,33 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+_WINDOWS = pytest.StashKey[list[BrowserContext]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails tells what its windows show: a locator that was not found does not say what was there."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for context in item.stash.get(_WINDOWS, []):
+            for page in context.pages:
+                report.sections.append((f"window at {page.url}", _shown(page)))
+    return report
+
+
+def _shown(page: Page) -> str:
+    try:
+        return page.locator("body").inner_text(timeout=5_000)[:2000]
+    except Error as error:
+        return str(error)
+
+
 @pytest.fixture
-def window(chromium: Browser) -> Iterator[Callable[[], Page]]:
+def window(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[[], Page]]:
     """Opens a window with cookies of its own: one for each person."""
-    contexts: list[BrowserContext] = []
+    contexts = request.node.stash[_WINDOWS] = list[BrowserContext]()
 
     def open_window() -> Page:
         contexts.append(chromium.new_context(viewport={"width": 1280, "height": 900}))
