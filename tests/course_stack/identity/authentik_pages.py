@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ssl
 import struct
 import time
 from dataclasses import dataclass, field
@@ -47,9 +48,9 @@ class Person:
 class Browser:
     """One person's browser at one Authentik. `steps` are the components of all pages that were shown."""
 
-    def __init__(self, url: str, person: Person) -> None:
+    def __init__(self, url: str, person: Person, *, verify: ssl.SSLContext | bool = True) -> None:
         self.url, self.person, self.steps = url.rstrip("/"), person, list[str]()
-        self._http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, timeout=60, trust_env=False, verify=verify)
 
     def __enter__(self) -> Self:
         return self
