@@ -15,7 +15,10 @@ import re
 import sys
 import tarfile
 from collections.abc import Iterator
+from http.client import HTTPException, InvalidURL
 from pathlib import Path, PurePosixPath
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 GITHUB = "https://github.com"
@@ -23,7 +26,7 @@ PUBLISHED = Path(__file__).with_name("pulumi_archives.sha256")
 
 
 class Refused(Exception):
-    """The archive is not what it should be; the message says why."""
+    """The archive cannot be had, or is not what it should be; the message says why."""
 
 
 def published(path: Path = PUBLISHED) -> dict[str, str]:
@@ -48,23 +51,49 @@ def sums(mirror: str, path: Path) -> Iterator[str]:
             yield line
             continue
         name = line.split()[1]
-        with urlopen(address(name, mirror), timeout=300) as answer:  # noqa: S310 - the caller's address
-            yield f"{hashlib.sha256(answer.read()).hexdigest()}  {name}"
+        yield f"{hashlib.sha256(content(address(name, mirror))).hexdigest()}  {name}"
+
+
+def content(url: str) -> bytes:
+    """What is at this address. Raises `Refused`."""
+    try:
+        with urlopen(url, timeout=300) as answer:  # noqa: S310 - the caller's address
+            found: bytes = answer.read()
+            return found
+    except HTTPError as error:
+        error.close()
+        why = f"{error.code} {error.reason}"
+    except (ValueError, InvalidURL):
+        why = "this is no address"
+    except HTTPException:
+        why = "the answer broke off"
+    except OSError as error:
+        cause = error.reason if isinstance(error, URLError) else error
+        why = getattr(cause, "strerror", None) or str(cause)
+    raise Refused(
+        f"{shown(url)} cannot be fetched: {why}. Are version and processor ones that are released? A mirror of the "
+        "archives is named by the build argument GITHUB (docs/image.md)."
+    )
+
+
+def shown(url: str) -> str:
+    """The address as messages may tell it: without a password, and without a query, which may be signed."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def fetch(url: str, sha256: str, folder: Path, programs: list[str]) -> None:
     """Put the programs of the archive at `url` into the folder. Raises `Refused` before anything is unpacked."""
     if len(sha256) != 64:
-        raise Refused(f"{url}: no SHA-256 of this archive is known; give it, as docs/image.md says.")
-    with urlopen(url, timeout=300) as answer:  # noqa: S310 - the caller's address
-        content = answer.read()
-    found = hashlib.sha256(content).hexdigest()
+        raise Refused(f"{shown(url)}: no SHA-256 of this archive is known; give it, as docs/image.md says.")
+    packed = content(url)
+    found = hashlib.sha256(packed).hexdigest()
     if found != sha256.lower():
-        raise Refused(f"{url}: its SHA-256 is {found}, and should be {sha256}. It is not unpacked.")
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+        raise Refused(f"{shown(url)}: its SHA-256 is {found}, and should be {sha256}. It is not unpacked.")
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
         members = {PurePosixPath(one.name).name: one for one in archive if one.isfile()}
         if missing := [name for name in programs if name not in members]:
-            raise Refused(f"{url}: there is no {', '.join(missing)} in it.")
+            raise Refused(f"{shown(url)}: there is no {', '.join(missing)} in it.")
         for name in programs:
             source = archive.extractfile(members[name])
             assert source is not None
@@ -79,7 +108,7 @@ def main(arguments: list[str]) -> int:
                 sys.stdout.write(f"{line}\n")
             return 0
         url, sha256, folder, *programs = arguments
-        sha256 = sha256 or published().get(url.rpartition("/")[2], "")
+        sha256 = sha256 or published().get(PurePosixPath(urlsplit(url).path).name, "")
         fetch(url, sha256, Path(folder), programs)
     except (Refused, OSError) as error:
         sys.stderr.write(f"{error}\n")

@@ -9,8 +9,11 @@ import io
 import re
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -277,6 +280,84 @@ def test_the_sums_of_the_archives_themselves_are_one_command_away(
         line for line in PUBLISHED.read_text().splitlines() if line.startswith("#")
     ]
     assert main(["--sums", (tmp_path / "gone").as_uri()]) == 1
+
+
+@pytest.fixture
+def mirror() -> Iterator[tuple[str, dict[str, tuple[int, bytes]]]]:
+    """Address of a mirror, and what it answers by path; 404 to every other."""
+    answers: dict[str, tuple[int, bytes]] = {}
+
+    class Mirror(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, content = answers.get(self.path, (404, b""))
+            self.send_response(status)
+            self.send_header("Content-Length", "1000" if status == 200 else "0")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", answers
+        server.shutdown()
+        thread.join()
+
+
+def test_of_an_archive_that_cannot_be_fetched_it_is_said_which_and_what_to_do(
+    mirror: tuple[str, dict[str, tuple[int, bytes]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, answers = mirror
+    answers["/broken.tar.gz"] = 200, b"half"
+    answers["/closed.tar.gz?X-Amz-Signature=s3cr3t"] = 403, b""
+    told = {}
+    for name, query in (("gone.tar.gz", ""), ("closed.tar.gz", "?X-Amz-Signature=s3cr3t"), ("broken.tar.gz", "")):
+        assert main([f"{place}/{name}{query}", "0" * 64, str(tmp_path), "pulumi"]) == 1
+        told[name] = capsys.readouterr().err
+    what_to_do = (
+        "Are version and processor ones that are released? A mirror of the archives is named by the build argument "
+        "GITHUB (docs/image.md).\n"
+    )
+    assert told == {
+        "gone.tar.gz": f"{place}/gone.tar.gz cannot be fetched: 404 Not Found. {what_to_do}",
+        "closed.tar.gz": f"{place}/closed.tar.gz cannot be fetched: 403 Forbidden. {what_to_do}",
+        "broken.tar.gz": f"{place}/broken.tar.gz cannot be fetched: the answer broke off. {what_to_do}",
+    }
+    assert main(["--sums", place]) == 1
+    told_of_sums = capsys.readouterr()
+    assert told_of_sums.err.startswith(f"{place}/pulumi/pulumi/releases/download/")
+    assert "404 Not Found" in told_of_sums.err
+
+
+@pytest.mark.parametrize("url", ["mirror.example.org/a.tar.gz", "https://me:s3cr3t@mirror.example.org/a.tar.gz"])
+def test_what_is_no_address_of_an_archive_is_refused_without_its_password(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([url, "0" * 64, str(tmp_path), "pulumi"]) == 1
+    told = capsys.readouterr().err
+    assert "mirror.example.org/a.tar.gz cannot be fetched: this is no address" in told
+    assert "s3cr3t" not in told
+
+
+def test_no_query_of_an_address_is_told_or_taken_for_a_name(
+    archive: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mirror may ask for a signature, which opens the archive to whoever has it."""
+    import tools.fetch_archive
+
+    signed = "https://mirror.example.org/archive.tar.gz?X-Amz-Signature=s3cr3t"
+    content = (tmp_path / "archive.tar.gz").read_bytes()
+    monkeypatch.setattr(tools.fetch_archive, "urlopen", lambda url, timeout: io.BytesIO(content))
+    sums = tmp_path / "sums"
+    sums.write_text(f"{archive[1]}  archive.tar.gz\n")
+    monkeypatch.setattr(published, "__defaults__", (sums,))
+    assert main([signed, "", str(tmp_path), "pulumi"]) == 0
+    for sha256, program in (("", "pulumi-gone"), ("0" * 64, "pulumi"), ("0", "pulumi")):
+        assert main([signed, sha256, str(tmp_path), program]) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("https://mirror.example.org/archive.tar.gz: ")
+        assert "s3cr3t" not in told
 
 
 def test_archives_are_looked_for_where_the_dockerfile_fetches_them() -> None:
