@@ -33,6 +33,8 @@ AUTHORIZATION_FLOW = "default-provider-authorization-implicit-consent"
 INVALIDATION_FLOW = "default-provider-invalidation-flow"
 SCOPES = ("openid", "email", "profile", "offline_access")
 """Of Authentik's own scope mappings; `profile` carries the groups, `offline_access` lets a hub look again later."""
+GRANTS = ["authorization_code", "refresh_token"]
+"""How a hub gets tokens. Since 2026.5 a provider that is not told may do nothing: every sign-in would fail."""
 PREFERRED_KEY = "authentik Self-signed Certificate"
 """Authentik's own key pair for signing tokens, which every installation starts with."""
 
@@ -234,6 +236,7 @@ class Authentik(Connection):
             "name": request.name,
             "client_id": request.name,
             "client_type": "confidential",
+            "grant_types": GRANTS,
             "authorization_flow": self._flow(AUTHORIZATION_FLOW),
             "invalidation_flow": self._flow(INVALIDATION_FLOW),
             "redirect_uris": [

@@ -240,6 +240,8 @@ class AuthentikDouble:
         flow = self.rows[FLOWS][0]["pk"]
         row = {"pk": next(self._numbers), "name": name, "client_id": secrets.token_hex(20), "redirect_uris": []}
         row |= {"client_secret": secrets.token_hex(64), "client_type": "confidential", "sub_mode": "hashed_user_id"}
+        # nobody signs in by a client that was not told how
+        row["grant_types"] = []
         row |= {"authorization_flow": flow, "invalidation_flow": flow, "property_mappings": [], "signing_key": None}
         row |= {"issuer_mode": "per_provider", "include_claims_in_id_token": True, **values}
         self.rows[PROVIDERS].append(row)

@@ -71,7 +71,8 @@ def assert_one_good_client(server: AuthentikDouble) -> None:
     assert slugs[found["invalidation_flow"]] == "default-provider-invalidation-flow"
     scopes = {mapping["pk"]: mapping["scope_name"] for mapping in server.rows[SCOPES]}
     assert {scopes[key] for key in found["property_mappings"]} == {"openid", "email", "profile", "offline_access"}
-    assert "grant_types" not in found  # left to the server: an empty list is refused by it
+    # the server's own default is none at all: every sign-in would fail
+    assert found["grant_types"] == ["authorization_code", "refresh_token"]
 
 
 # --- making a client
