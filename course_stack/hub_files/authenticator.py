@@ -12,15 +12,33 @@ from urllib.parse import urlencode
 
 from jupyterhub.utils import new_token
 from oauthenticator.generic import GenericOAuthenticator
+from oauthenticator.oauth2 import OAuthCallbackHandler
 from tornado.httpclient import HTTPClientError
 from tornado.ioloop import PeriodicCallback
+from tornado.web import HTTPError
 from traitlets import Integer, Unicode
 
 _unreachable: ContextVar[list[str]] = ContextVar("unreachable")
 
 
+class CourseCallback(OAuthCallbackHandler):  # type: ignore[misc] # it has no types
+    """Where the provider leads back to. A sign-in that cannot be finished is begun anew by a click."""
+
+    def check_state(self) -> None:
+        """The hub remembers one sign-in of a browser, for a while. Raises `HTTPError`."""
+        try:
+            super().check_state()
+        except HTTPError as error:
+            # not to where this sign-in wanted to go: its address is what anybody may have written
+            error.jupyterhub_html_message = (
+                "Signing in took too long, or was begun in another window as well. "
+                f'<a href="{self.hub.base_url}">Try again</a>'
+            )
+            raise
+
+
 class CourseAuthenticator(GenericOAuthenticator):  # type: ignore[misc] # it has no types
-    """GenericOAuthenticator, with four additions.
+    """GenericOAuthenticator, with five additions.
 
     - Group membership counts at every refresh, not only at sign-in: oauthenticator brings the groups up to date, but
       leaves somebody in who is in none of the allowed ones any more.
@@ -28,7 +46,10 @@ class CourseAuthenticator(GenericOAuthenticator):  # type: ignore[misc] # it has
       that would ask, and a participant could change a server to ask less often.
     - A provider that does not answer throws nobody out; one that says no does.
     - Signing out goes on to the provider.
+    - A sign-in that cannot be finished says how to go on.
     """
+
+    callback_handler = CourseCallback
 
     provider_host = Unicode(
         help="Host header for calls to the provider, where its internal address differs from its public one.",

@@ -77,6 +77,10 @@ def test_a_stranger_with_an_account_is_refused_and_told_why(course: ClusterCours
     hub_promises.stranger_is_refused_and_told_why(course)
 
 
+def test_a_sign_in_that_cannot_be_finished_is_begun_anew_by_a_click(course: ClusterCourse) -> None:
+    hub_promises.sign_in_that_cannot_be_finished_is_begun_anew_by_a_click(course)
+
+
 def test_signing_out_ends_the_session_and_leads_to_the_provider(course: ClusterCourse) -> None:
     student = course.signed_in("student")
     page = student.browser.get(f"{course.url}hub/logout")

@@ -71,6 +71,10 @@ def test_a_stranger_with_an_account_is_refused_and_told_why(course: DeployedCour
     hub_promises.stranger_is_refused_and_told_why(course)
 
 
+def test_a_sign_in_that_cannot_be_finished_is_begun_anew_by_a_click(course: DeployedCourse) -> None:
+    hub_promises.sign_in_that_cannot_be_finished_is_begun_anew_by_a_click(course)
+
+
 def test_without_a_session_every_address_leads_to_the_sign_in(course: DeployedCourse) -> None:
     somebody = course.person("stranger")
     for path in ("hub/home", "user/student/lab", "hub/admin"):
