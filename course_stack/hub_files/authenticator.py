@@ -30,7 +30,7 @@ class CourseCallback(OAuthCallbackHandler):  # type: ignore[misc] # it has no ty
             super().check_state()
         except HTTPError as error:
             # not to where this sign-in wanted to go: its address is what anybody may have written
-            error.jupyterhub_html_message = (
+            error.jupyterhub_html_message = (  # type: ignore[attr-defined] # what JupyterHub looks for
                 "Signing in took too long, or was begun in another window as well. "
                 f'<a href="{self.hub.base_url}">Try again</a>'
             )
