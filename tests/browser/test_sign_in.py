@@ -45,3 +45,18 @@ def test_chromium_keeps_host_cookies_on_localhost_and_scripts_see_none(
     page.wait_for_url(f"{portal.public_url}/signed-out")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     assert "__Host-jhaas" not in {cookie["name"] for cookie in page.context.cookies(portal.public_url)}
+
+
+def test_nothing_is_sent_while_a_name_is_typed(
+    machine: Machine, portal: PortalSettings, window: Callable[[], Page]
+) -> None:
+    """A field checked in the background takes the sign-in back if its answer comes after the next page's."""
+    page = window()
+    page.clock.install()
+    page.goto(f"{portal.public_url}/profile/")
+    posted: list[str] = []
+    page.on("request", lambda request: posted.append(request.url) if request.method == "POST" else None)
+    page.locator("input[name=login]").press_sequentially(machine.people["student"].login)
+    page.clock.run_for(5_000)
+    page.wait_for_load_state("networkidle")
+    assert posted == []

@@ -128,6 +128,9 @@ class CanailleService:
                     "ENABLE_PASSWORD_RECOVERY": False,
                     "ENABLE_INTRUDER_LOCKOUT": True,
                     "CAPTCHA_ENABLED": False,
+                    # it posts what is typed to have it checked; where that answer comes after the next page's, its
+                    # session cookie takes the sign-in back, and the right password fails
+                    "HTMX": False,
                 },
                 # nobody may make groups: who makes a course's group first would own it
                 "CANAILLE.ACL.DEFAULT": {
