@@ -18,7 +18,7 @@ from outputs import PORTAL_NAMESPACE, ObjectStore, StoreBucket
 NAMESPACE = "jhaas-database"
 PORT = 5432
 STATUS_PORT, METRICS_PORT = 8000, 9187
-"""Of each server: where the operator asks how it is, and Prometheus how it goes."""
+"""Of each server: where the operator asks how it is, and Prometheus (by the port's name, `metrics`) how it goes."""
 
 PORTAL, PORTAL_OWNER, IDENTITY_ROLE = "portal", "portal_owner", "authentik"
 """Roles. The databases are called like the first and the last of them."""
@@ -75,7 +75,7 @@ def operator_values(config: PlatformConfig) -> dict[str, Any]:
     return {
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "384Mi"}},
         "monitoring": {
-            "podMonitorEnabled": config.monitoring.rules or config.monitoring.install,
+            "podMonitorEnabled": _watched(config),
             "podMonitorAdditionalLabels": dict(config.monitoring.labels),
         },
     }
@@ -157,7 +157,6 @@ def _issuer(name: str) -> dict[str, str]:
 def _network_policies(config: PlatformConfig, database: BundledDatabase) -> list[Manifest]:
     """Portal and identity provider get in, the operator, the servers themselves, and nobody else."""
     among_themselves: dict[str, Any] = {"podSelector": {}}
-    watched = config.monitoring.rules or config.monitoring.install
     clients = [*_namespaces(PORTAL_NAMESPACE, IDENTITY, database.operator_namespace), among_themselves]
     return [
         _policy("default-deny", []),
@@ -166,7 +165,7 @@ def _network_policies(config: PlatformConfig, database: BundledDatabase) -> list
             "operator",
             [{"from": [*_namespaces(database.operator_namespace), among_themselves], "ports": [_tcp(STATUS_PORT)]}],
         ),
-        *([_policy("metrics", [{"ports": [_tcp(METRICS_PORT)]}])] if watched else []),
+        *([_policy("metrics", [{"ports": [_tcp(METRICS_PORT)]}])] if _watched(config) else []),
     ]
 
 
@@ -270,6 +269,10 @@ def _uses_identity(config: PlatformConfig) -> bool:
     return config.identity.kind == "authentik"
 
 
+def _watched(config: PlatformConfig) -> bool:
+    return config.monitoring.rules or config.monitoring.install
+
+
 def admission(identity: bool) -> list[str]:
     """Lines of `pg_hba`: each role into its own database, by TLS and a password. The operator's own lines, for its
     replicas and for itself, come before them."""
@@ -304,12 +307,13 @@ def _bootstrap(database: BundledDatabase) -> dict[str, Any]:
 
 
 def after_objects(config: PlatformConfig, database: BundledDatabase, *, backups: bool) -> list[Manifest]:
-    """What the server gets once it runs: roles beside the first, databases beside the first, and its backups."""
+    """What the server gets once it runs: roles beside the first, its backups, and who looks at its numbers."""
     generation = Generation(database.generation)
     identity = [IDENTITY_ROLE] if _uses_identity(config) else []
     return [
         *(_role(generation, role) for role in (PORTAL, *identity)),
         *(_schedule(generation, database) for _ in range(backups)),
+        *(_monitor(config) for _ in range(_watched(config))),
     ]
 
 
@@ -356,3 +360,14 @@ def _schedule(generation: Generation, database: BundledDatabase) -> Manifest:
         "backupOwnerReference": "self",
     }
     return manifest(CLUSTER_API, "ScheduledBackup", generation.cluster, NAMESPACE, spec=spec)
+
+
+def _monitor(config: PlatformConfig) -> Manifest:
+    """Where the servers' numbers are: among them when changes and whole copies were last backed up."""
+    spec = {
+        "selector": {"matchLabels": {"cnpg.io/podRole": "instance"}},
+        "podMetricsEndpoints": [{"port": "metrics", "interval": "30s"}],
+    }
+    monitor = manifest("monitoring.coreos.com/v1", "PodMonitor", "postgres", NAMESPACE, spec=spec)
+    monitor["metadata"]["labels"] |= config.monitoring.labels
+    return monitor

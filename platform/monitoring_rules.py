@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-GUIDE = "docs/portal.md"
+GUIDE, GUIDE_OF_BACKUPS = "docs/portal.md", "docs/platform.md"
 OURS = "jhaas-object-storage|jhaas-database"
 """Namespaces with disks of the platform's own."""
+_DATABASE = 'namespace="jhaas-database"'
+"""Other servers of the cluster may have numbers of the same names."""
+_COPIES = "barman_cloud_cloudnative_pg_io"
+"""Numbers of the plugin that makes whole copies."""
 
 
 def rules() -> list[dict[str, Any]]:
@@ -76,6 +80,40 @@ def rules() -> list[dict[str, Any]]:
             "When it is full, courses are neither deployed nor archived. Give it a greater `storage_size`.",
         ),
         _alert(
+            "JhaasChangesNotBackedUp",
+            # the server that takes writes tells both times; a file that failed is tried again for ever
+            f"max(cnpg_pg_stat_archiver_last_failed_time{{{_DATABASE}}}"
+            f" - cnpg_pg_stat_archiver_last_archived_time{{{_DATABASE}}}) > 0",
+            "15m",
+            "critical",
+            "What is written to the database is not backed up any more.",
+            "A restore would lose it, and the disk fills up with it. Look at the container `plugin-barman-cloud` of "
+            "the server's pod, and whether the object store answers.",
+            GUIDE_OF_BACKUPS,
+        ),
+        _alert(
+            "JhaasBackupFailed",
+            f"max({_COPIES}_last_failed_backup_timestamp{{{_DATABASE}}}"
+            f" - {_COPIES}_last_available_backup_timestamp{{{_DATABASE}}}) > 0",
+            "5m",
+            "critical",
+            "The last whole copy of the database failed.",
+            "The one before it and what was written since are still there: a restore takes longer. `kubectl get "
+            "backups -n jhaas-database` tells why it failed.",
+            GUIDE_OF_BACKUPS,
+        ),
+        _alert(
+            "JhaasBackupOld",
+            # one that was never begun is no failure that anybody tells
+            f"time() - max({_COPIES}_last_available_backup_timestamp{{{_DATABASE}}}) > {8 * 24 * 3600}",
+            "60m",
+            "critical",
+            "There is no whole copy of the database of the last eight days.",
+            "A restore reads back everything since the last one, if there is any. `kubectl get scheduledbackups -n "
+            "jhaas-database` tells when the next is due; whoever copies less often than weekly silences this.",
+            GUIDE_OF_BACKUPS,
+        ),
+        _alert(
             "JhaasErrors",
             'sum(rate(jhaas_requests_total{status=~"5.."}[5m])) / sum(rate(jhaas_requests_total[5m])) > 0.05',
             "10m",
@@ -95,11 +133,13 @@ def rules() -> list[dict[str, Any]]:
     return [{"name": "jhaas-portal", "rules": alerts}]
 
 
-def _alert(name: str, expression: str, lasting: str, severity: str, what: str, meaning: str) -> dict[str, Any]:
+def _alert(
+    name: str, expression: str, lasting: str, severity: str, what: str, meaning: str, guide: str = GUIDE
+) -> dict[str, Any]:
     return {
         "alert": name,
         "expr": expression,
         "for": lasting,
         "labels": {"severity": severity},
-        "annotations": {"summary": what, "description": f"{meaning} See {GUIDE}."},
+        "annotations": {"summary": what, "description": f"{meaning} See {guide}."},
     }

@@ -34,9 +34,18 @@ OF_KUBERNETES = {
     "kube_pod_status_phase",
     "kube_resourcequota",
 }
+OF_POSTGRES = {
+    # CloudNativePG: config/manager/default-monitoring.yaml of its repository
+    "cnpg_pg_stat_archiver_last_archived_time",
+    "cnpg_pg_stat_archiver_last_failed_time",
+    # its Barman plugin: internal/cnpgi/instance/metrics.go
+    "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
+    "barman_cloud_cloudnative_pg_io_last_failed_backup_timestamp",
+}
+"""Told by a server that runs, too (tests/cluster/test_platform_charts.py)."""
 WORDS = {
     *("absent", "by", "count", "delta", "histogram_quantile", "max", "max_over_time", "offset", "or", "rate", "sum"),
-    *("topk", "vector", "label_values", "on", "and"),
+    *("topk", "vector", "label_values", "on", "and", "time"),
 }
 """Of PromQL and of Grafana, as far as we use it."""
 
@@ -80,7 +89,7 @@ def asked(expression: str) -> set[str]:
 def test_every_number_that_is_asked_for_exists(where: str, expression: str) -> None:
     found = asked(expression)
     assert found, where
-    assert found <= known() | OF_KUBERNETES, where
+    assert found <= known() | OF_KUBERNETES | OF_POSTGRES, where
 
 
 def test_labels_that_are_asked_for_are_those_that_the_portal_gives() -> None:
@@ -147,18 +156,21 @@ def test_every_alert_says_what_is_wrong_and_what_to_do() -> None:
         assert set(told) == {"summary", "description"}
         # what is wrong; then what it means or where to look, beside the page
         assert told["summary"].endswith(".")
-        assert len(told["description"].removesuffix(f"See {monitoring_rules.GUIDE}.").split()) > 5
+        meaning, _, guide = told["description"].rpartition(" See ")
+        assert len(meaning.split()) > 5
+        assert (ROOT / guide.removesuffix(".")).is_file()
         assert re.fullmatch(r"[1-9][0-9]*m", rule["for"])
         # a label that is told is one that is left of the sums
         kept = {one.strip() for inner in re.findall(r"\bby\s*\(([^)]*)\)", rule["expr"]) for one in inner.split(",")}
         assert set(re.findall(r"\$labels\.(\w+)", " ".join(told.values()))) <= kept
-        assert (ROOT / monitoring_rules.GUIDE).is_file()
     # those that the guide names
     named = set(re.findall(r"`(jhaas_\w+)", (ROOT / monitoring_rules.GUIDE).read_text().split("Worth an alarm")[1]))
     assert named - {"jhaas_operations"} <= {name for rule in alerts for name in asked(rule["expr"])}
 
 
 # --- in the cluster
+
+WATCHING = ("ServiceMonitor", "PodMonitor", "PrometheusRule")
 
 
 def of_kind(made: Rehearsal, kind: str) -> list[Made]:
@@ -209,16 +221,29 @@ def test_h18_every_alert_is_handed_to_prometheus(watched: Rehearsal, ours: Rehea
     for made in (watched, ours):
         (rule,) = of_kind(made, "PrometheusRule")
         assert rule.inputs["spec"]["groups"] == monitoring_rules.rules()
-    # a part of the portal that is away, a course that failed, mail that waits, a disk that fills up
+    # a part of the portal that is away, a course that failed, mail that waits, a disk that fills up, backups that fail
     asked_for = {name for group in monitoring_rules.rules() for rule in group["rules"] for name in asked(rule["expr"])}
     assert asked_for >= {
         *("jhaas_database_up", "jhaas_queue_oldest_seconds", "jhaas_due_oldest_seconds", "jhaas_courses"),
         *("jhaas_mails_unsent", "kubelet_volume_stats_used_bytes"),
+        *OF_POSTGRES,
     }
 
 
+def test_the_database_tells_its_numbers_to_whoever_measures_and_to_nobody_else(
+    watched: Rehearsal, rehearse: Rehearse
+) -> None:
+    (monitor,) = of_kind(watched, "PodMonitor")
+    (servers,) = of_kind(watched, "Cluster")
+    assert monitor.inputs["metadata"]["namespace"] == servers.inputs["metadata"]["namespace"] == "jhaas-database"
+    assert servers.urn in watched.before(monitor)
+    assert of_kind(rehearse(), "PodMonitor") == []
+    (monitoring,) = switches.SWITCHES["monitoring"]["rules"].values()
+    assert of_kind(rehearse(monitoring=monitoring, **switches.SWITCHES["database"]["external"]), "PodMonitor") == []
+
+
 def test_monitors_and_rules_carry_the_labels_by_which_prometheus_chooses(watched: Rehearsal) -> None:
-    for one in (*of_kind(watched, "ServiceMonitor"), *of_kind(watched, "PrometheusRule")):
+    for one in (one for kind in WATCHING for one in of_kind(watched, kind)):
         assert one.inputs["metadata"]["labels"]["release"] == "prometheus"
 
 
@@ -236,7 +261,7 @@ def test_whoever_brings_monitors_comes_after_what_knows_them(ours: Rehearsal) ->
     (stack,) = [one for one in ours.of("Release") if one.name == "kube-prometheus-stack"]
     others = [one for one in ours.of("Release") if one.name != stack.name]
     assert {"cloudnative-pg", "authentik"} <= {one.name for one in others}
-    for one in (*others, *of_kind(ours, "ServiceMonitor"), *of_kind(ours, "PrometheusRule")):
+    for one in (*others, *(one for kind in WATCHING for one in of_kind(ours, kind))):
         assert stack.urn in ours.before(one), one.name
 
 
