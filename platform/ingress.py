@@ -101,11 +101,13 @@ def traefik_values(config: PlatformConfig, traefik: TraefikIngress) -> dict[str,
         "idleTimeout": f"{traefik.idle_timeout_seconds}s",
     }
 
-    def port(name: str, number: int) -> dict[str, Any]:
+    def port(name: str, number: int, **http: Any) -> dict[str, Any]:
         trusted = {"forwardedHeaders": {"trustedIPs": list(traefik.trusted_proxies)}} if traefik.trusted_proxies else {}
         node = {"nodePort": NODE_PORTS[name]} if traefik.exposure == "node-port" else {}
         host = {"hostPort": number} if on_host else {}
-        return {"transport": {"respondingTimeouts": dict(timeouts)}, **trusted, **node, **host}
+        # many servers read X_Forwarded_For as X-Forwarded-For, which is Traefik's alone to say
+        http["underscoreHeadersStrategy"] = "delete"
+        return {"transport": {"respondingTimeouts": dict(timeouts)}, "http": http, **trusted, **node, **host}
 
     values: dict[str, Any] = {
         "ingressClass": {"enabled": True, "name": traefik.class_name, "isDefaultClass": traefik.default_class},
@@ -121,15 +123,11 @@ def traefik_values(config: PlatformConfig, traefik: TraefikIngress) -> dict[str,
             "kubernetesIngress": {"enabled": True, "publishedService": {"enabled": not on_host}},
         },
         "ports": {
-            "web": {
-                **port("web", 80),
-                "http": {"redirections": {"entryPoint": {"to": "websecure", "scheme": "https", "permanent": True}}},
-            },
-            "websecure": {
-                **port("websecure", 443),
-                # names of files in the addresses of JupyterLab
-                "http": {"encodedCharacters": dict.fromkeys(_IN_FILE_NAMES, True)},
-            },
+            "web": port(
+                "web", 80, redirections={"entryPoint": {"to": "websecure", "scheme": "https", "permanent": True}}
+            ),
+            # names of files in the addresses of JupyterLab
+            "websecure": port("websecure", 443, encodedCharacters=dict.fromkeys(_IN_FILE_NAMES, True)),
         },
         "service": {
             "annotations": dict(traefik.service_annotations),

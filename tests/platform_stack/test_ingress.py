@@ -32,6 +32,11 @@ def test_slashes_and_other_signs_in_names_of_files_pass() -> None:
     assert "allowEncodedNullCharacter" not in allowed
 
 
+def test_nobody_passes_a_header_of_traefiks_under_a_name_that_servers_take_for_it() -> None:
+    for port in ("web", "websecure"):
+        assert values()["ports"][port]["http"]["underscoreHeadersStrategy"] == "delete"
+
+
 def test_it_is_the_clusters_default_class_unless_told_otherwise() -> None:
     assert values()["ingressClass"] == {"enabled": True, "name": "traefik", "isDefaultClass": True}
     assert values(ingress={"default_class": False})["ingressClass"]["isDefaultClass"] is False
