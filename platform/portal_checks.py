@@ -1,8 +1,8 @@
 """What the portal would refuse at its start, told before anything is made: its settings, and the target's file.
 
 What the portal allows is data here, `schemas/` (`make schema` writes it from the portal's own models): the platform
-imports nothing of the portal's. Two numbers of which one must not be greater than the other (a notebook's guarantee and
-its limit) are beyond a schema: these are told by the Job before the portal.
+imports nothing of the portal's. One word of these schemas is ours, since JSON Schema compares no two numbers:
+`notBelow: {KEY: OTHER}`, KEY's number must be at least OTHER's (a notebook's limit, and what it is guaranteed).
 """
 
 from __future__ import annotations
@@ -72,8 +72,19 @@ def _validator(name: str) -> Draft202012Validator:
     # no schema of ours has. A module that is None counts as not installed.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
-    return Draft202012Validator(schema(name))
+    made: Draft202012Validator = extend(Draft202012Validator, {"notBelow": _not_below})(schema(name))
+    return made
+
+
+def _not_below(_: Any, keys: Mapping[str, str], instance: Any, __: Schema) -> Iterator[ValidationError]:
+    from jsonschema.exceptions import ValidationError
+
+    for key, other in keys.items():
+        high, low = (instance.get(one) for one in (key, other)) if isinstance(instance, dict) else (None, None)
+        if isinstance(high, (int, float)) and isinstance(low, (int, float)) and high < low:
+            yield ValidationError(f"{high:g} is less than {other} ({low:g})", path=[key])
 
 
 def _meant(error: ValidationError) -> Iterator[ValidationError]:

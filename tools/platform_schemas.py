@@ -16,6 +16,9 @@ from portal.config import PortalSettings, is_secret
 FOLDER = Path(__file__).parents[1] / "platform" / "schemas"
 Schema = dict[str, Any]
 
+_NOT_BELOW = {"memory_limit": "memory_guarantee", "cpu_limit": "cpu_guarantee"}
+"""Of a notebook: key → the key of which it must have at least the number. JSON Schema has no word for it: `notBelow` is
+one of ours (`platform/portal_checks.py`)."""
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 """As pydantic writes a bound that it cannot place, behind a validator of ours → its name in JSON Schema."""
 
@@ -40,6 +43,7 @@ def target() -> Schema:
     keys["kind"] = {"const": "kubernetes"}
     keys["cluster"] = {"$ref": "#/$defs/ClusterTarget"}
     definitions = {**course["$defs"], **found["$defs"]}
+    definitions["Resources"]["notBelow"] = dict(_NOT_BELOW)
     for form in found["$defs"]["ClusterTarget"]["properties"]["edge"]["oneOf"]:
         # pydantic asks for the kind by the union, not by its members
         definitions[_name(form)]["required"] = ["kind", *definitions[_name(form)].get("required", ())]

@@ -62,6 +62,10 @@ def opening(**keys: Any) -> dict[str, Any]:
     return {"cluster.openings": [{"name": "licences", "ports": [443], **keys}]}
 
 
+def notebook(**changes: float) -> dict[str, float]:
+    return {"memory_guarantee": 2, "memory_limit": 2, "cpu_guarantee": 0.5, "cpu_limit": 0.5, **changes}
+
+
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"capcity": {"memory": 1}}, "capcity: there is no such key (nearest: capacity)"),
     ({"name": "other"}, "name: there is no such key"),
@@ -102,6 +106,11 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"defaults": {"hom_size": 1}}, "defaults.hom_size: there is no such key (nearest: home_size)"),
     ({"defaults": {"slug": "python"}}, "defaults.slug: there is no such key"),
     ({"defaults": {"home_size": 1000}}, "defaults.home_size: 1000 is not allowed; allowed: numbers from 0.25 to 100"),
+    ({"defaults": {"resources": notebook(memory_limit=1)}}, "defaults.resources.memory_limit: 1 is less than memory_g"),
+    (
+        {"defaults": {"profiles": [{"name": "S", "resources": notebook(cpu_limit=0.25)}]}},
+        "defaults.profiles.0.resources.cpu_limit: 0.25 is less than cpu_guarantee (0.5)",
+    ),
     (
         {"defaults": {"culling": {"max_age_hours": 1000}}},
         "defaults.culling.max_age_hours: 1000 is not allowed; allowed: whole numbers from 1 to 336",
@@ -136,6 +145,7 @@ FITTING: list[dict[str, Any]] = [
     opening(namespace="licences", notebooks=True),
     opening(cidr="fd00::/8", namespace=None, hub=False),
     {"capacity.gpus": {"nvidia.com/gpu": 4}},
+    {"defaults": {"resources": notebook()}},
     {"defaults": {"home_size": 2, "image": "quay.io/jupyter/scipy-notebook:2026-10-05", "profiles": [{"name": "S"}]}},
 ]
 
