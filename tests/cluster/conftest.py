@@ -59,6 +59,15 @@ def images_of_the_platform() -> tuple[str, str | None, Path | None]:
 
 
 @pytest.fixture(scope="session")
+def notebook_image() -> str:
+    """Image of notebooks, as the cluster's nodes fetch it."""
+    image = _SETTINGS["JHAAS_TEST_IMAGE"]
+    if image is None:
+        pytest.skip("JHAAS_TEST_IMAGE names no image: there is nothing to start in a hub")
+    return image
+
+
+@pytest.fixture(scope="session")
 def trial(
     cluster_target: dict[str, Any], machine: Machine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Trial]:
