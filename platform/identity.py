@@ -1,8 +1,8 @@
 """Who knows the people: Authentik, installed here and told everything by one blueprint, or a provider of the site's.
 
 The chart runs servers and workers. A Job then applies the blueprint, so that `up` fails with Authentik's own words
-where something in it is wrong, and ends only when people can sign in. A CronJob applies it again each night: what was
-changed by hand comes back, and the key that signs tokens, renewed by cert-manager, is brought in.
+where something in it is wrong, and ends only when it was applied and people can sign in. A CronJob applies it again
+each night: what was changed by hand comes back, and the key that signs tokens, renewed by cert-manager, is brought in.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pulumi
 from pulumi_random import RandomPassword
 
 from config import Authentik, ExternalOidc, MailServer, PlatformConfig
-from identity_blueprint import blueprint, mails, terms
+from identity_blueprint import blueprint, mails, proof, terms
 from identity_objects import after_objects, before_objects
 from identity_values import NAMESPACE, RELEASE, authentik_values, login
 from kubernetes_objects import Part, apply, release, secret, waits_for
@@ -74,9 +74,9 @@ class AuthentikServer(Part):
         api_token = self._password("api-token", 64)
 
         sources = _sources(config.identity)
-        text = pulumi.Output.all(client_secret, api_token).apply(
-            lambda secrets: blueprint(parameters(config, *secrets), sources)
-        )
+        given = pulumi.Output.all(client_secret, api_token).apply(lambda secrets: parameters(config, *secrets))
+        text = given.apply(lambda known: blueprint(known, sources))
+        proof_of_it = given.apply(lambda known: proof(known, sources))
         texts = _mails(config)
         settings = {
             "AUTHENTIK_SECRET_KEY": secret_key,
@@ -85,7 +85,13 @@ class AuthentikServer(Part):
         }
         before = apply(
             before_objects(
-                config, postgres, edge, settings=settings, admin_password=admin_password, blueprint=text, mails=texts
+                config,
+                postgres,
+                edge,
+                settings=settings,
+                admin_password=admin_password,
+                blueprints={"jhaas.yaml": text, "applied.yaml": proof_of_it},
+                mails=texts,
             ),
             self.inside(waits_for(postgres.ready, issuer.ready)),
         )

@@ -2,11 +2,12 @@
 
 The entries are in `blueprints/*.yaml`, as Authentik reads them: `!Context NAME` is a parameter, `!KeyOf ID` another
 entry. They are put together into one blueprint, which Authentik applies as one transaction: all or nothing, and no
-order between files to hope for. A site's own entries come last.
+order between files to hope for. A site's own entries come last. A second one proves that the first was applied.
 """
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 from collections.abc import Iterable, Mapping
@@ -43,12 +44,29 @@ def blueprint(parameters: Mapping[str, Any], sources: Iterable[str] = ()) -> str
 
     `sources`: entries of the site's own, each the content of a file.
     """
-    entries = [(HERE / "blueprints" / f"{part}.yaml").read_text() for part in PARTS]
+    entries = [*map(_part, PARTS), *(source.rstrip("\n") + "\n" for source in sources)]
+    return _whole("JHaaS", {**parameters, "mark": _mark(parameters, entries)}, entries)
+
+
+def proof(parameters: Mapping[str, Any], sources: Iterable[str] = ()) -> str:
+    """A blueprint that Authentik refuses as long as `blueprint` of the same was not applied."""
+    entries = [*map(_part, PARTS), *(source.rstrip("\n") + "\n" for source in sources)]
+    return _whole("JHaaS is applied", {"mark": _mark(parameters, entries)}, [_part("applied")])
+
+
+def _part(name: str) -> str:
+    return (HERE / "blueprints" / f"{name}.yaml").read_text()
+
+
+def _whole(name: str, context: Mapping[str, Any], entries: Iterable[str]) -> str:
     # JSON is YAML, and quotes everything that could be taken for something else
-    head = (
-        f"version: 1\nmetadata:\n  name: JHaaS\ncontext: {json.dumps(dict(parameters), ensure_ascii=False)}\nentries:\n"
-    )
-    return head + "\n".join([*entries, *(source.rstrip("\n") + "\n" for source in sources)])
+    written = json.dumps(dict(context), ensure_ascii=False)
+    return f"version: 1\nmetadata:\n  name: {name}\ncontext: {written}\nentries:\n" + "\n".join(entries)
+
+
+def _mark(parameters: Mapping[str, Any], entries: Iterable[str]) -> str:
+    """Differs for each blueprint, and tells nothing of what is in it."""
+    return hashlib.sha256(json.dumps([dict(parameters), *entries]).encode()).hexdigest()
 
 
 def terms(url: str | None) -> dict[str, str]:

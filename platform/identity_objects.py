@@ -43,7 +43,7 @@ def before_objects(
     *,
     settings: Mapping[str, Any],
     admin_password: Any,
-    blueprint: Any,
+    blueprints: Mapping[str, Any],
     mails: Mapping[str, str],
 ) -> list[Manifest]:
     """What must be there before the chart: room, secrets, mails, the signing key, and who may call."""
@@ -58,7 +58,7 @@ def before_objects(
         manifest("v1", "ServiceAccount", ACCOUNT, NAMESPACE, automountServiceAccountToken=False),
         secret_object(SETTINGS, NAMESPACE, dict(settings)),
         secret_object(BOOTSTRAP, NAMESPACE, bootstrap),
-        secret_object(BLUEPRINT, NAMESPACE, {"jhaas.yaml": blueprint}),
+        secret_object(BLUEPRINT, NAMESPACE, dict(blueprints)),
         manifest("v1", "ConfigMap", MAILS, NAMESPACE, data=dict(mails)),
         *([] if postgres.ca is None else [secret_object(DATABASE_CA, NAMESPACE, {"ca.crt": postgres.ca})]),
         *_signing_key(),
@@ -94,7 +94,8 @@ def _applying_pod(config: PlatformConfig, postgres: Postgres, blueprint_hash: An
     container = {
         "name": "apply",
         "image": f"{image['repository']}:{image['tag']}{digest}",
-        "args": ["apply_blueprint", "jhaas/jhaas.yaml"],
+        # the second proves that the first was applied
+        "args": ["apply_blueprint", "jhaas/jhaas.yaml", "jhaas/applied.yaml"],
         "env": values["env"],
         "envFrom": [{"secretRef": {"name": SETTINGS}}],
         "resources": JOB,

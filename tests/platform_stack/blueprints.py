@@ -177,6 +177,8 @@ def read(text: str) -> Blueprint:
 
 def _resolved(value: Any, blueprint: Blueprint) -> Any:
     match value:
+        case Find(model, conditions):
+            return Find(model, tuple((key, _resolved(one, blueprint)) for key, one in conditions))
         case _Context(name):
             blueprint.asked.add(name)
             return blueprint.context[name]
@@ -190,6 +192,16 @@ def _resolved(value: Any, blueprint: Blueprint) -> Any:
         case list():
             return [_resolved(inner, blueprint) for inner in value]
     return value
+
+
+def conditions(text: str) -> Iterator[Any]:
+    """What each `!If` of a blueprint asks."""
+    raw = yaml.load(text, _Loader)
+    made = Blueprint(context=raw["context"])
+    for entry in raw["entries"]:
+        for value in entry["attrs"].values():
+            if isinstance(value, _If):
+                yield _resolved(value.condition, made)
 
 
 def references(value: Any) -> Iterator[KeyOf | Find | FileOf]:

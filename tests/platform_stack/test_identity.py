@@ -68,7 +68,7 @@ def objects(**changes: Any) -> list[dict[str, Any]]:
         edge(),
         settings=SECRETS,
         admin_password="the-admin-password",
-        blueprint="the-blueprint",
+        blueprints={"jhaas.yaml": "the-blueprint", "applied.yaml": "the-proof"},
         mails={"a.html": "a mail"},
     )
     return [*before, *after_objects(chosen, postgres(), blueprint_hash="a-hash")]
@@ -206,7 +206,10 @@ def test_the_blueprint_is_applied_at_once_and_every_night() -> None:
     volumes = {volume["name"]: volume.get("secret", volume.get("configMap")) for volume in pod["spec"]["volumes"]}
     assert set(mounts) == set(volumes)
     # Authentik looks for blueprints below /blueprints only
-    assert container["args"] == ["apply_blueprint", "jhaas/jhaas.yaml"]
+    assert container["args"] == ["apply_blueprint", "jhaas/jhaas.yaml", "jhaas/applied.yaml"]
+    name = volumes["blueprint"]["secretName"]
+    (mounted,) = [one for one in objects() if (one["kind"], one["metadata"]["name"]) == ("Secret", name)]
+    assert {f"jhaas/{name}" for name in mounted["stringData"]} == set(container["args"][1:])
     assert mounts["blueprint"] == "/blueprints/jhaas"
     assert mounts["signing"] == "/run/jhaas/signing"
     assert volumes["signing"]["secretName"] == "authentik-signing"

@@ -131,6 +131,27 @@ def test_every_parameter_is_asked_for(each: Blueprint) -> None:
     assert each.asked == set(each.context)
 
 
+def test_what_was_applied_leaves_the_mark_for_which_the_proof_looks() -> None:
+    from identity_blueprint import blueprint, proof
+
+    known, other = {**made().context}, {**made({"require_mfa": False}).context}
+    del known["mark"], other["mark"]
+    assert known != other
+    marks = set()
+    for given, sources in ((known, []), (other, []), (known, ["# of the site\n"])):
+        applied = blueprints.read(blueprint(given, sources))
+        (account,) = applied.of("authentik_core.user")
+        mark = account.attrs["attributes"]["blueprint"]
+        (entry,) = blueprints.read(proof(given, sources)).entries
+        # found, it is what the flow is already
+        assert entry.attrs["designation"] == applied.named("jhaas-sign-out").attrs["designation"]
+        assert [*blueprints.conditions(proof(given, sources))] == [
+            Find(account.model, (("username", "jhaas-course-maker"), ("attributes__blueprint", mark)))
+        ]
+        marks.add(mark)
+    assert len(marks) == 3
+
+
 def test_names_of_the_site_are_text_wherever_they_go() -> None:
     name = "Größe \"1\" & 'co': 100% {{ x }} <b>😀</b> \\ !Env HOME # no"
     blueprint = made(site={**sections()["site"], "name": name})
