@@ -71,7 +71,8 @@ class Authentik(Connection):
     """An `IdentityProvider`. Makes no connection before it is used; `with` or `close` ends its connections.
 
     `credentials`: `token`, an API token of an account that may view, add, change and delete applications, OAuth2
-    providers, groups and policy bindings, and view users, flows, scope mappings and key pairs. With an account that is
+    providers, groups and policy bindings, and view users, flows, scope mappings and key pairs. Of OAuth2 providers it
+    is enough to view those that it made: whoever views one reads its secret. With an account that is
     no superuser `client_names` overlooks an application whose provider was deleted by hand, unless asked for its
     very name: Authentik lists all applications to superusers only.
     """
@@ -326,7 +327,13 @@ class Authentik(Connection):
             return dict(response.json())
         if found := find():
             return found
-        raise self._refused(response, "POST", path)
+        refused = self._refused(response, "POST", path)
+        if path == _PROVIDERS:
+            raise IdentityError(
+                f"{refused} If there is one already, the account of the token in identity.json lacks the permission "
+                f"{_PERMISSIONS[path].format('view')} for it."
+            )
+        raise refused
 
     def _bring(self, path: str, key: str | int, existing: Found, wanted: Found) -> Found:
         """Change what differs; without a difference nothing is sent."""
@@ -349,9 +356,13 @@ class Authentik(Connection):
         """Every object, page by page, in an order that is the same for each page."""
         found: list[Found] = []
         page = 1
+        # an account that may view the providers that it made is refused as long as there is none
+        no_own = {403} if path == _PROVIDERS else set()
         while page:
             query = {"page": str(page), "page_size": str(_PAGE), "ordering": "pk", **filters}
-            response = self._send("GET", path, path, {200} if page == 1 else {200, 404}, params=query)
+            response = self._send("GET", path, path, {200, *no_own} if page == 1 else {200, 404}, params=query)
+            if response.status_code == 403:
+                return []
             if response.status_code == 404:  # something was deleted, and the rest moved to the pages before
                 found, page = [], 1
                 continue

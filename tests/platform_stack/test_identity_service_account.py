@@ -49,6 +49,7 @@ def needed() -> set[str]:
         Authentik(IdentityTarget(kind="authentik", url=server.url), {"token": TOKEN}) as at,
     ):
         server.superuser = False
+        server.add_provider("jhaas-portal", own=False)
         ann, bob = server.add_user("ann"), server.add_user("bob")
         at.ensure_group(NAME, [ann])
         at.ensure_client(REQUEST)
@@ -75,11 +76,16 @@ def test_it_has_the_rights_that_a_course_needs_and_no_others(blueprint: Blueprin
     assert anywhere(blueprint) | on_its_own(blueprint) == needed()
 
 
+def test_it_reads_no_secret_but_those_of_its_own_clients(blueprint: Blueprint) -> None:
+    right = "authentik_providers_oauth2.view_oauth2provider"
+    assert right in on_its_own(blueprint) - anywhere(blueprint)
+
+
 def test_it_looks_and_adds_everywhere_but_changes_and_deletes_its_own_alone(blueprint: Blueprint) -> None:
     verbs = {permission.split(".")[1].split("_")[0] for permission in anywhere(blueprint)}
     assert verbs == {"view", "add"}
     verbs = {permission.split(".")[1].split("_")[0] for permission in on_its_own(blueprint)}
-    assert verbs == {"change", "delete"}
+    assert verbs == {"view", "change", "delete"}
     (initial,) = blueprint.of("authentik_rbac.initialpermissions")
     assert blueprint.by_id(initial.attrs["role"]).identifiers["name"] == "jhaas-course-maker-role"
     assert all(blueprints.permission(one) for one in anywhere(blueprint) | on_its_own(blueprint))

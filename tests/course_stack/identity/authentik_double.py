@@ -157,6 +157,7 @@ class AuthentikDouble:
     crash: Crash | None = None
     missing_permissions: set[str] = field(default_factory=set)
     superuser: bool = True
+    """Else the token's account sees, of the providers, only those that it made."""
     answer: tuple[int, str, str] | None = None
     """Status, content type and body of every answer, instead of the right ones."""
     silent: threading.Event | None = None
@@ -169,6 +170,7 @@ class AuthentikDouble:
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
         self._numbers = iter(range(1, 1_000_000))
+        self._own: set[object] = set()
         for slug in ("default-provider-authorization-implicit-consent", "default-provider-invalidation-flow", "x"):
             self.rows[FLOWS].append({"pk": new_id(), "slug": slug})
         for scope in ("openid", "email", "profile", "entitlements", "offline_access"):
@@ -236,7 +238,8 @@ class AuthentikDouble:
         self.rows[APPLICATIONS].append(row)
         return row
 
-    def add_provider(self, name: str, **values: Any) -> Row:
+    def add_provider(self, name: str, *, own: bool = True, **values: Any) -> Row:
+        """`own`: the token's account made it."""
         flow = self.rows[FLOWS][0]["pk"]
         row = {"pk": next(self._numbers), "name": name, "client_id": secrets.token_hex(20), "redirect_uris": []}
         row |= {"client_secret": secrets.token_hex(64), "client_type": "confidential", "sub_mode": "hashed_user_id"}
@@ -245,6 +248,8 @@ class AuthentikDouble:
         row |= {"authorization_flow": flow, "invalidation_flow": flow, "property_mappings": [], "signing_key": None}
         row |= {"issuer_mode": "per_provider", "include_claims_in_id_token": True, **values}
         self.rows[PROVIDERS].append(row)
+        if own:
+            self._own.add(row["pk"])
         return row
 
     def add_binding(self, application: Row, **values: Any) -> Row:
@@ -409,7 +414,7 @@ class AuthentikDouble:
             return 200, self._page(kind, query)
         if method == "POST" and key is None and kind.request:
             return 201, self._shown(kind, self._create(kind, self._checked(kind.request, content)))
-        row = next((row for row in self.rows[kind.path] if str(row[kind.key]) == key), None)
+        row = next((row for row in self._visible(kind) if str(row[kind.key]) == key), None)
         if row is None:
             raise RefusedError(404, {"detail": "No such object."})
         if method == "GET":
@@ -445,7 +450,11 @@ class AuthentikDouble:
         return content
 
     def _page(self, kind: Kind, query: dict[str, str]) -> Row:
-        rows = [row for row in self.rows[kind.path] if self._selected(kind, row, query)]
+        visible = self._visible(kind)
+        # whoever may see some of a kind, and sees none, is refused
+        if kind.path == PROVIDERS and not self.superuser and not visible:
+            raise RefusedError(403, {"detail": "You do not have permission to perform this action."})
+        rows = [row for row in visible if self._selected(kind, row, query)]
         if query.get("ordering") == "pk":
             rows.sort(key=lambda row: str(row["pk"]))
         size, number = min(int(query.get("page_size", 20)), MAX_PAGE), int(query.get("page", 1))
@@ -463,6 +472,12 @@ class AuthentikDouble:
         }
         assert client.Pagination.from_dict(pagination)
         return {"pagination": pagination, "results": [self._shown(kind, row) for row in shown], "autocomplete": {}}
+
+    def _visible(self, kind: Kind) -> list[Row]:
+        rows = self.rows[kind.path]
+        if kind.path != PROVIDERS or self.superuser:
+            return rows
+        return [row for row in rows if row["pk"] in self._own]
 
     def _selected(self, kind: Kind, row: Row, query: dict[str, str]) -> bool:
         if kind.path == APPLICATIONS:  # others see what they may open themselves, and the token's account opens nothing

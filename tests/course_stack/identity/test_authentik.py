@@ -363,7 +363,11 @@ def test_every_half_made_state_is_deleted_and_nothing_else(
     with_binding: bool,
     attached: bool,
 ) -> None:
-    names = {"no": [], "named so": [{"name": NAME}], "with that id": [{"name": "renamed", "client_id": NAME}]}
+    names: dict[str, list[dict[str, Any]]] = {
+        "no": [],
+        "named so": [{"name": NAME}],
+        "with that id": [{"name": "renamed", "client_id": NAME}],
+    }
     names["both, apart"] = names["named so"] + names["with that id"]
     group, neighbour = server.add_group(NAME), replace(REQUEST, name=f"{NAME}-2", group=f"{NAME}-2")
     rows = [server.add_provider(**values) for values in names[with_provider]]
@@ -564,10 +568,20 @@ def test_a_missing_permission_is_named(
     server.missing_permissions = {permission}
     with pytest.raises(IdentityError) as caught:
         everything(provider, people["ann"])
-    assert f"lacks the permission {permission}." in str(caught.value)
+    assert f"lacks the permission {permission}" in str(caught.value)
     assert server.strangers_let_in == []
     server.missing_permissions.clear()
     everything(provider, people["ann"])
+
+
+def test_a_client_that_the_account_may_not_see_is_not_taken_over(server: AuthentikDouble, provider: Authentik) -> None:
+    server.superuser = False
+    foreign = server.add_provider(NAME, own=False)
+    assert provider.find_client(NAME) is None
+    with pytest.raises(IdentityError, match=r"already exists.* lacks the permission .*view_oauth2provider for it"):
+        provider.ensure_client(REQUEST)
+    provider.delete_client(NAME)
+    assert server.rows[PROVIDERS] == [foreign]
 
 
 def test_a_wrong_token_is_told_and_never_shown(server: AuthentikDouble) -> None:

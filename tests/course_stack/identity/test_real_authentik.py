@@ -181,8 +181,20 @@ def test_the_account_sees_nothing_else(provider: Authentik, path: str) -> None:
     assert provider._http.get(path).status_code == 403
 
 
+def test_the_account_reads_the_secrets_of_its_own_clients_alone(
+    provider: Authentik, admin: Admin, request_of_course: Course
+) -> None:
+    provider.ensure_client(request_of_course)
+    (portal,) = admin.find("/providers/oauth2/", client_id="jhaas-portal")
+    assert {one["name"] for one in provider._all("/providers/oauth2/")} == {request_of_course.name}
+    assert provider._http.get(f"/providers/oauth2/{portal['pk']}/").status_code == 404
+    assert "secret" not in provider._http.get("/core/applications/jhaas-portal/").text
+    for key in provider._all("/crypto/certificatekeypairs/", has_key="true"):
+        assert provider._http.get(f"/crypto/certificatekeypairs/{key['pk']}/view_private_key/").status_code == 403
+
+
 def test_the_account_changes_nothing_that_it_did_not_make(provider: Authentik, admin: Admin) -> None:
-    (portal,) = provider._all("/providers/oauth2/", client_id="jhaas-portal")
+    (portal,) = admin.find("/providers/oauth2/", client_id="jhaas-portal")
     (governance,) = provider._all("/core/groups/", name="jhaas-governance", include_users="false")
     _, subject = admin.person()
     (user,) = admin.find("/core/users/", uuid=subject)
