@@ -33,6 +33,13 @@ HTTP_PORT, METRICS_PORT, SOLVER_PORT = 9000, 9300, 8089
 SECONDS = 900
 """In which the blueprint must have been applied."""
 TRIES = 6
+OF_COURSES = (
+    "system/providers-oauth2.yaml",
+    "default/flow-default-provider-authorization-implicit-consent.yaml",
+    "default/flow-default-provider-invalidation.yaml",
+)
+"""Blueprints of Authentik's own that make what courses' clients are made with. Its worker applies all of its own at
+some time after its start: the first course may come before."""
 JOB = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 
 
@@ -94,8 +101,8 @@ def _applying_pod(config: PlatformConfig, postgres: Postgres, blueprint_hash: An
     container = {
         "name": "apply",
         "image": f"{image['repository']}:{image['tag']}{digest}",
-        # the second proves that the first was applied
-        "args": ["apply_blueprint", "jhaas/jhaas.yaml", "jhaas/applied.yaml"],
+        # the last proves that ours was applied
+        "args": ["apply_blueprint", *OF_COURSES, "jhaas/jhaas.yaml", "jhaas/applied.yaml"],
         "env": values["env"],
         "envFrom": [{"secretRef": {"name": SETTINGS}}],
         "resources": JOB,

@@ -7,6 +7,7 @@ JHAAS_TEST_PLATFORM names the file of a stack, as for `test_platform_charts.py`;
 from __future__ import annotations
 
 import base64
+import json
 import secrets
 import ssl
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ from typing import Any
 from urllib.parse import urljoin
 from zoneinfo import ZoneInfo
 
+import httpx
 import pytest
 import requests
 
+from course_stack.identity.authentik import AUTHORIZATION_FLOW, INVALIDATION_FLOW, SCOPES
 from tests.cluster import kube
 from tests.cluster.course import SMALL
 from tests.cluster.platform_project import DESTROY, UP, Project
@@ -38,7 +41,7 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not on PATH: {', '.join(MISSING)}"),
 ]
 
-NAMESPACE = "jhaas-identity"
+NAMESPACE, PORTAL = "jhaas-identity", "jhaas-portal"
 SLUG = "signed-in"
 ELSEWHERE = {"kind": "oidc", "issuer": "https://sso.example.org", "client_id": "jhaas"}
 
@@ -127,6 +130,17 @@ def site(
         yield Site(project, trust)
     finally:
         project.pulumi(*DESTROY)
+
+
+def test_up_ends_when_workers_find_what_courses_need(site: Site) -> None:
+    (given,) = [one for one in kube.show("secrets", "-n", PORTAL) if one["metadata"]["name"] == "portal-credentials"]
+    token = json.loads(base64.b64decode(given["data"]["identity.json"]))["token"]
+    headers, trust = {"Authorization": f"Bearer {token}"}, ssl.create_default_context(cafile=str(site.trust))
+    with httpx.Client(base_url=f"{site.login}/api/v3", headers=headers, verify=trust, trust_env=False) as http:
+        flows = http.get("/flows/instances/?page_size=100").raise_for_status().json()["results"]
+        scopes = http.get("/propertymappings/provider/scope/?page_size=100").raise_for_status().json()["results"]
+    assert {AUTHORIZATION_FLOW, INVALIDATION_FLOW} <= {one["slug"] for one in flows}
+    assert {f"goauthentik.io/providers/oauth2/scope-{name}" for name in SCOPES} <= {one["managed"] for one in scopes}
 
 
 def test_up_ends_when_people_can_sign_in(site: Site) -> None:

@@ -206,15 +206,28 @@ def test_the_blueprint_is_applied_at_once_and_every_night() -> None:
     volumes = {volume["name"]: volume.get("secret", volume.get("configMap")) for volume in pod["spec"]["volumes"]}
     assert set(mounts) == set(volumes)
     # Authentik looks for blueprints below /blueprints only
-    assert container["args"] == ["apply_blueprint", "jhaas/jhaas.yaml", "jhaas/applied.yaml"]
+    assert container["args"][0] == "apply_blueprint"
+    ours = [one for one in container["args"] if one.startswith("jhaas/")]
+    assert ours == container["args"][-2:] == ["jhaas/jhaas.yaml", "jhaas/applied.yaml"]
     name = volumes["blueprint"]["secretName"]
     (mounted,) = [one for one in objects() if (one["kind"], one["metadata"]["name"]) == ("Secret", name)]
-    assert {f"jhaas/{name}" for name in mounted["stringData"]} == set(container["args"][1:])
+    assert {f"jhaas/{name}" for name in mounted["stringData"]} == set(ours)
     assert mounts["blueprint"] == "/blueprints/jhaas"
     assert mounts["signing"] == "/run/jhaas/signing"
     assert volumes["signing"]["secretName"] == "authentik-signing"
     # another blueprint is another Job
     assert pod["metadata"]["annotations"]["jhaas.io/blueprint"] == "a-hash"
+
+
+def test_what_courses_need_of_authentiks_own_is_there_before_up_ends() -> None:
+    """Its worker brings all that is its own at some time after its start; seen a second after `up` had ended."""
+    from course_stack.identity.authentik import AUTHORIZATION_FLOW, INVALIDATION_FLOW
+
+    (job,) = [one for one in objects() if one["kind"] == "Job"]
+    applied = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    # its files are called as its flows are, but for the end of one
+    flows = [f"default/flow-{name.removesuffix('-flow')}.yaml" for name in (AUTHORIZATION_FLOW, INVALIDATION_FLOW)]
+    assert {"system/providers-oauth2.yaml", *flows} <= set(applied)
 
 
 def test_the_key_that_signs_tokens_is_renewed_in_time_and_brought_in_each_night() -> None:
