@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from config import Authentik, PlatformConfig
+from kubernetes_objects import pod_security
 from outputs import Edge, Issuer, Login, Postgres
 
 NAMESPACE = "jhaas-identity"
@@ -33,14 +34,8 @@ RESTRICTED = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 """Of each container. Its root file system stays writable: Authentik keeps files of its processes and metrics there."""
-POD = {
-    "runAsNonRoot": True,
-    # the user of Authentik's image
-    "runAsUser": 1000,
-    "runAsGroup": 1000,
-    "fsGroup": 1000,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+POD = pod_security(1000)
+"""The user of Authentik's image."""
 SERVER = {"requests": {"cpu": "200m", "memory": "768Mi"}, "limits": {"cpu": "2", "memory": "1536Mi"}}
 WORKER = {"requests": {"cpu": "100m", "memory": "768Mi"}, "limits": {"cpu": "2", "memory": "1536Mi"}}
 

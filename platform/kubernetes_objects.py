@@ -25,6 +25,12 @@ NAMESPACE_GOES = "15m"
 """Volumes are let go and deleted in that time, on slow storage too."""
 POD_SECURITY_VERSION = "v1.34"
 """Whose rules of the Pod Security standards hold; an older cluster takes the newest that it knows."""
+SEALED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+"""Of each container of ours: no way to more rights, and nothing to write to but its volumes."""
 
 
 def cluster_provider(cluster: Cluster) -> pulumi.ResourceOptions:
@@ -157,6 +163,17 @@ def namespace_object(name: str, level: PodSecurity = "restricted") -> Manifest:
         "pod-security.kubernetes.io/enforce-version": POD_SECURITY_VERSION,
     }
     return home
+
+
+def pod_security(user: int) -> dict[str, Any]:
+    """Of a pod: everything in it runs as this user, who is not root and may write to its volumes."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": user,
+        "runAsGroup": user,
+        "fsGroup": user,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def secret_object(name: str, namespace: str, data: dict[str, Any], kind: str = "Opaque") -> Manifest:

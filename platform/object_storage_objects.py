@@ -11,7 +11,7 @@ from typing import Any
 import bucket_rules
 from config import BundledObjectStorage, PlatformConfig
 from database_objects import NAMESPACE as DATABASE
-from kubernetes_objects import Manifest, manifest, namespace_object, secret_object
+from kubernetes_objects import SEALED, Manifest, manifest, namespace_object, pod_security, secret_object
 from outputs import PORTAL_NAMESPACE
 
 NAMESPACE = "jhaas-object-storage"
@@ -36,20 +36,8 @@ SECONDS = 600
 """In which buckets and keys must have been made."""
 
 ROOT_FOLDER, KEYS_FOLDER, SETUP_FOLDER = "/run/jhaas/root", "/run/jhaas/keys", "/setup"
-_RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
-_POD = {
-    "runAsNonRoot": True,
-    "runAsUser": 1000,
-    "runAsGroup": 1000,
-    "fsGroup": 1000,
-    # the disk may hold millions of files: only its first folder is looked at
-    "fsGroupChangePolicy": "OnRootMismatch",
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+# the disk may hold millions of files: only its first folder is looked at
+_POD = {**pod_security(1000), "fsGroupChangePolicy": "OnRootMismatch"}
 
 
 def key_id(use: str) -> str:
@@ -146,7 +134,7 @@ def server_object(storage: BundledObjectStorage) -> Manifest:
             "requests": {"cpu": "100m", "memory": storage.memory},
             "limits": {"cpu": "2", "memory": storage.memory},
         },
-        "securityContext": _RESTRICTED,
+        "securityContext": SEALED,
         "volumeMounts": [
             {"name": "data", "mountPath": "/data"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
@@ -188,7 +176,7 @@ def _job(storage: BundledObjectStorage, content: str, keys_hash: Any) -> dict[st
             "requests": {"cpu": "50m", "memory": "64Mi"},
             "limits": {"cpu": "1", "memory": "256Mi"},
         },
-        "securityContext": _RESTRICTED,
+        "securityContext": SEALED,
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
             {"name": "root", "mountPath": ROOT_FOLDER, "readOnly": True},

@@ -16,7 +16,7 @@ import yaml
 import portal_settings as settings
 from certificates import certificate
 from config import ExternalOidc, PlatformConfig
-from kubernetes_objects import Manifest, manifest, namespace_object, secret_object
+from kubernetes_objects import SEALED, Manifest, manifest, namespace_object, pod_security, secret_object
 from outputs import PORTAL_NAMESPACE as NAMESPACE
 from outputs import Edge, Issuer, Postgres
 from portal_target import NAME as TARGET
@@ -34,13 +34,7 @@ METRICS_KEY = settings.secret_file("metrics_token")
 
 USER = 1000
 """Of the image: no name, so that Kubernetes can tell that it is not root."""
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
+RESTRICTED = {**SEALED, "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 SMALL = {"requests": {"cpu": "50m", "memory": "192Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
 RESOURCES = {
     WEB: {"requests": {"cpu": "200m", "memory": "384Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
@@ -142,13 +136,7 @@ def pod(
         "serviceAccountName": account,
         "automountServiceAccountToken": account != ACCOUNT,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(USER),
         **({"imagePullSecrets": [{"name": PULL_SECRET}]} if config.portal.registry is not None else {}),
         **({"initContainers": before} if before else {}),
         "containers": [main],

@@ -16,7 +16,7 @@ from pulumi_random import RandomPassword
 from aws import account
 from config import PlatformConfig, RdsDatabase
 from database_objects import IDENTITY_ROLE, NAMESPACE, PORT, PORTAL, PORTAL_OWNER
-from kubernetes_objects import Manifest, Part, apply, manifest, namespace_object, secret_object
+from kubernetes_objects import SEALED, Manifest, Part, apply, manifest, namespace_object, pod_security, secret_object
 from outputs import Login, Postgres
 
 MASTER = "jhaas_admin"
@@ -129,11 +129,6 @@ def secret_objects(passwords: Mapping[str, Any], master: Any) -> list[Manifest]:
 def setup_job(chosen: RdsDatabase, host: Any, *, identity: bool, roles_hash: Any) -> Manifest:
     """What makes roles and databases on the server, and again whenever something of it changes."""
     content = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()
-    restricted = {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
     container = {
         "name": SETUP,
         "image": chosen.client_image,
@@ -148,7 +143,7 @@ def setup_job(chosen: RdsDatabase, host: Any, *, identity: bool, roles_hash: Any
             {"name": "PGCONNECT_TIMEOUT", "value": "10"},
         ],
         "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"cpu": "500m", "memory": "128Mi"}},
-        "securityContext": restricted,
+        "securityContext": SEALED,
         "volumeMounts": [
             {"name": name, "mountPath": path, "readOnly": True}
             for name, path in (
@@ -162,13 +157,8 @@ def setup_job(chosen: RdsDatabase, host: Any, *, identity: bool, roles_hash: Any
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 26,
-            "runAsGroup": 26,
-            "fsGroup": 26,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        # the user of Postgres in that image
+        "securityContext": pod_security(26),
         "containers": [container],
         "volumes": [
             {"name": "roles", "secret": {"secretName": ROLES}},
