@@ -124,6 +124,8 @@ def hub_settings(config: HubConfig, edge: Edge, isolation: Isolation) -> Setting
             "traefik_api_url": edge.api_url,
             "traefik_api_username": edge.user,
             "traefik_api_password": edge.password,
+            # JupyterHub stops a server whose route comes later than this, and says only that it is not running
+            "check_route_timeout": 120,
         },
         "CourseSpawner": {
             "spec": spec,
