@@ -39,7 +39,7 @@ OF_COURSES = (
     "default/flow-default-provider-invalidation.yaml",
 )
 """Blueprints of Authentik's own that make what courses' clients are made with. Its worker applies all of its own at
-some time after its start: the first course may come before."""
+some time after its start: the first course may come before. Where both are at it, one fails and tries again."""
 JOB = {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
 
 

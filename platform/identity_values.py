@@ -39,6 +39,10 @@ POD = pod_security(1000)
 SERVER = {"requests": {"cpu": "200m", "memory": "768Mi"}, "limits": {"cpu": "2", "memory": "1536Mi"}}
 WORKER = {"requests": {"cpu": "100m", "memory": "768Mi"}, "limits": {"cpu": "2", "memory": "1536Mi"}}
 
+PATIENCE = {"timeoutSeconds": 20}
+"""Of the probes of workers: what the chart asks them by begins with starting Python, which takes longer than the
+chart's three seconds on a node that has much to do; the worker was killed for that."""
+
 
 def authentik_values(
     config: PlatformConfig, postgres: Postgres, edge: Edge, issuer: Issuer, *, read_once: Any = ""
@@ -83,6 +87,7 @@ def authentik_values(
             **common,
             "replicas": chosen.worker_replicas,
             "resources": WORKER,
+            **dict.fromkeys(("startupProbe", "readinessProbe", "livenessProbe"), PATIENCE),
             # the first admin is made by the worker, at its first start
             "envFrom": [{"secretRef": {"name": BOOTSTRAP}}],
         },

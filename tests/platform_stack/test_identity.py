@@ -230,6 +230,12 @@ def test_what_courses_need_of_authentiks_own_is_there_before_up_ends() -> None:
     assert {"system/providers-oauth2.yaml", *flows} <= set(applied)
 
 
+def test_a_worker_is_not_killed_because_its_node_is_busy() -> None:
+    asked = {name: probe for name, probe in values()["worker"].items() if name.endswith("Probe")}
+    assert len(asked) == 3
+    assert all(probe["timeoutSeconds"] >= 20 for probe in asked.values())
+
+
 def test_the_key_that_signs_tokens_is_renewed_in_time_and_brought_in_each_night() -> None:
     from tests.platform_stack.test_identity_blueprint import made
 
