@@ -23,6 +23,7 @@ from database_objects import (
     database_objects,
     operator_values,
     plugin_values,
+    seal_object,
 )
 from kubernetes_objects import Part, apply, namespace_object, release, secret, waits_for
 from outputs import Issuer, Login, ObjectStore, Postgres
@@ -92,6 +93,8 @@ class CloudNativePg(Part):
             [cluster_object(config, bundled, backed_up)],
             pulumi.ResourceOptions.merge(self.inside([*ahead, *before]), slow),
         )
+        kept = pulumi.ResourceOptions(protect=True)
+        apply([seal_object()], pulumi.ResourceOptions.merge(self.inside([*operator, *before, *servers]), kept))
         roles = apply(
             after_objects(config, bundled, backups=backed_up is not None), self.inside([*operator, *before, *servers])
         )

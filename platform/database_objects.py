@@ -362,6 +362,12 @@ def _schedule(generation: Generation, database: BundledDatabase) -> Manifest:
     return manifest(CLUSTER_API, "ScheduledBackup", generation.cluster, NAMESPACE, spec=spec)
 
 
+def seal_object() -> Manifest:
+    """What stands on the servers of every generation and refuses to go (`protect`): it would go before them."""
+    why = "Pulumi deletes this before the database, and refuses to: a switch alone loses no data."
+    return manifest("v1", "ConfigMap", "seal", NAMESPACE, data={"why": why})
+
+
 def _monitor(config: PlatformConfig) -> Manifest:
     """Where the servers' numbers are: among them when changes and whole copies were last backed up."""
     spec = {

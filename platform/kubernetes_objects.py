@@ -66,7 +66,7 @@ class KubernetesObject(pulumi.CustomResource):
     """An object of Kubernetes, as its manifest says.
 
     The typed classes of the SDK say the same in more words, and take seconds to import. What is in a Secret is secret
-    in the state too.
+    in the state too. A disk is neither deleted nor replaced, unless an operator says so (`--ignore-protect`).
     """
 
     def __init__(self, manifest: Manifest, opts: pulumi.ResourceOptions) -> None:
@@ -78,6 +78,8 @@ class KubernetesObject(pulumi.CustomResource):
             secret = pulumi.ResourceOptions(additional_secret_outputs=["data", "stringData"])
             opts = pulumi.ResourceOptions.merge(opts, secret)
             given |= {key: pulumi.Output.secret(given[key]) for key in ("data", "stringData") if key in given}
+        elif kind == "PersistentVolumeClaim":
+            opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(protect=True))
         super().__init__(f"kubernetes:{module}:{kind}", f"{place}{metadata['name']}", given, opts)
 
 

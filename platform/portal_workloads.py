@@ -191,11 +191,12 @@ class PortalWorkloads(Part):
         )
         if store.secrets_provider is not None:
             return opened
-        return {**opened, "state_passphrase": self._password("state-passphrase", 48)}
+        # with another, no stack of a course could be opened any more
+        return {**opened, "state_passphrase": self._password("state-passphrase", 48, kept=True)}
 
-    def _password(self, name: str, length: int) -> pulumi.Output[str]:
-        made = RandomPassword(f"portal-{name}", length=length, special=False, opts=pulumi.ResourceOptions(parent=self))
-        return pulumi.Output.secret(made.result)
+    def _password(self, name: str, length: int, *, kept: bool = False) -> pulumi.Output[str]:
+        opts = pulumi.ResourceOptions(parent=self, protect=kept)
+        return pulumi.Output.secret(RandomPassword(f"portal-{name}", length=length, special=False, opts=opts).result)
 
 
 def worker_role(store: ObjectStore) -> Any:

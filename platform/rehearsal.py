@@ -59,6 +59,8 @@ class Made:
     custom: bool
     is_read: bool = False
     """Looked up, not made."""
+    is_kept: bool = False
+    """It refuses to be deleted."""
 
 
 @dataclass
@@ -277,6 +279,7 @@ class _Recorder(MockMonitor):
             after=frozenset(request.dependencies),
             custom=is_read or request.custom,
             is_read=is_read,
+            is_kept=not is_read and request.protect,
         )
         self._record.made.append(made)
 

@@ -15,7 +15,8 @@ import yaml
 from tests.platform_stack.conftest import ROOT, Sections
 
 UP = ("up", "--yes", "--skip-preview")
-DESTROY = ("destroy", "--yes", "--skip-preview")
+DESTROY = ("destroy", "--yes", "--skip-preview", "--ignore-protect")
+"""With disk and database."""
 STACK = "trial"
 
 
@@ -56,12 +57,22 @@ class Project:
         for key, value in self._closed.items():
             self.pulumi("config", "set", "--secret", "--path", f"jhaas-platform:{key}", "--", value)
 
-    def pulumi(self, *arguments: str, fails: bool = False) -> str:
+    @property
+    def passphrase(self) -> str:
+        """Which opens the secrets of the stack's file and state."""
+        return self._environ["PULUMI_CONFIG_PASSPHRASE"]
+
+    @passphrase.setter
+    def passphrase(self, new: str) -> None:
+        self._environ["PULUMI_CONFIG_PASSPHRASE"] = new
+
+    def pulumi(self, *arguments: str, stdin: str | None = None, fails: bool = False) -> str:
         """What the command prints, both streams. Raises `AssertionError` where it does not end as expected."""
         done = subprocess.run(
             ["pulumi", "--non-interactive", "--color", "never", *arguments],
             cwd=self.folder,
             env=self._environ,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=self._seconds,

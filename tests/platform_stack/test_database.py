@@ -201,3 +201,18 @@ def test_passwords_need_no_quoting_in_an_address(made: Rehearsal) -> None:
     assert len(passwords) == 3
     assert {each["special"] for each in passwords} == {False}
     assert min(each["length"] for each in passwords) >= 32
+
+
+def test_whoever_takes_the_servers_away_is_stopped_before_they_go_and_a_restore_is_not(
+    made: Rehearsal, rehearse: Rehearse
+) -> None:
+    restored = rehearse(database={"generation": 2, "restore": {"generation": 1}})
+    seals = []
+    for one_of_them, servers in ((made, "postgres-1"), (restored, "postgres-2")):
+        seal = one(one_of_them, "ConfigMap", "seal")
+        assert seal.is_kept
+        # what stands on something is deleted before it
+        assert one(one_of_them, "Cluster", servers).urn in seal.after
+        assert not one(one_of_them, "Cluster", servers).is_kept
+        seals.append(seal.urn)
+    assert seals[0] == seals[1]

@@ -206,3 +206,8 @@ def test_a_store_of_the_sites_is_used_and_nothing_is_made(rehearse: Rehearse) ->
     assert not [each for each in made.objects if each.inputs["metadata"].get("namespace") == NAMESPACE]
     (store,) = [each.inputs["spec"] for each in made.objects if each.inputs["kind"] == "ObjectStore"]
     assert store["configuration"]["endpointURL"] == "https://s3.example.org"
+
+
+def test_the_disk_is_neither_deleted_nor_replaced_by_a_switch(rehearse: Rehearse) -> None:
+    kept = {(one.inputs["kind"], one.inputs["metadata"]["namespace"]) for one in rehearse().objects if one.is_kept}
+    assert ("PersistentVolumeClaim", NAMESPACE) in kept

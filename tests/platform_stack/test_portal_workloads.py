@@ -643,3 +643,8 @@ def test_the_states_address_names_a_store_that_is_not_awss() -> None:
     )  # fmt: skip
     assert state_url(store) == "s3://state"
     assert "?endpoint=http%3A%2F%2Fs3.example" in state_url(replace(store, endpoint="http://s3.example"))
+
+
+def test_the_passphrase_of_the_courses_stacks_is_not_replaced_unasked(rehearse: Rehearse) -> None:
+    kept = {one.name for one in rehearse().of("RandomPassword") if one.is_kept}
+    assert kept == {"portal-state-passphrase"}
