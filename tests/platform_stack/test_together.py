@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.platform_stack import switches
-from tests.platform_stack.conftest import Rehearse
+from tests.platform_stack.conftest import Rehearse, sections
 
 if TYPE_CHECKING:
+    from pulumi.runtime.mocks import MockResourceArgs
+
     from rehearsal import Made, Rehearsal
 
 
@@ -34,6 +36,34 @@ def test_h6_the_portals_address_is_a_plain_prefix(everything: Rehearsal) -> None
     for path in paths:
         assert path["pathType"] == "Prefix"
         assert re.fullmatch(r"/[\w/-]*", path["path"])
+
+
+def test_h10_a_preview_of_an_empty_cluster_looks_nothing_up_that_is_not_there_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pulumi looks up at preview whatever has a name then: it would end there, and `up` be done in two phases."""
+    from pulumi.runtime.mocks import set_mocks
+    from pulumi.runtime.rpc import UNKNOWN
+
+    import rehearsal
+
+    class NotYet(rehearsal._StandIns):
+        def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+            return "", {key: value for key, value in args.inputs.items() if value is not None}
+
+    looked_up: dict[str, str] = {}
+
+    class Recorder(rehearsal._Recorder):
+        def ReadResource(self, request: Any) -> Any:
+            looked_up[request.name] = request.id
+            return super().ReadResource(request)
+
+    monkeypatch.setattr(rehearsal, "_StandIns", NotYet)
+    monkeypatch.setattr(rehearsal, "_Recorder", Recorder)
+    monkeypatch.setattr(rehearsal, "set_mocks", lambda *args, **more: set_mocks(*args, **{**more, "preview": True}))
+    rehearsal.rehearse(sections())
+    assert {"balancer", "postgres-authority"} <= looked_up.keys()
+    assert {name: one for name, one in looked_up.items() if one != UNKNOWN} == {}
 
 
 def test_h13_migrations_run_before_the_new_version_serves(everything: Rehearsal) -> None:
