@@ -43,13 +43,17 @@ class Person:
     recovery_codes: list[str] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
     """What they type into forms, by the field's key."""
+    used: set[str] = field(default_factory=set)
+    """Codes of the authenticator app that were given: each counts once."""
 
 
 class Browser:
     """One person's browser at one Authentik. `steps` are the components of all pages that were shown."""
 
-    def __init__(self, url: str, person: Person, *, verify: ssl.SSLContext | bool = True) -> None:
+    def __init__(self, url: str, person: Person, *, verify: ssl.SSLContext | bool = True, patience: int = 0) -> None:
         self.url, self.person, self.steps = url.rstrip("/"), person, list[str]()
+        self.patience = patience
+        """How many more times a wrong answer is given again."""
         self._http = httpx.Client(base_url=self.url, timeout=60, trust_env=False, verify=verify)
 
     def __enter__(self) -> Self:
@@ -102,7 +106,9 @@ class Browser:
             csrf = {"X-authentik-CSRF": self._http.cookies.get("authentik_csrf") or ""}
             challenge = self._shown(self._http.post(place, json=answer, headers=csrf, follow_redirects=True))
             if wrong := challenge.get("response_errors"):
-                raise DeniedError(str(wrong))
+                if not self.patience:
+                    raise DeniedError(str(wrong))
+                self.patience -= 1
         raise AssertionError(f"no end after {self.steps}")
 
     @staticmethod
@@ -125,8 +131,11 @@ class Browser:
             case "ak-stage-authenticator-static":
                 person.recovery_codes = list(challenge["codes"])
                 return {}
+            case "ak-stage-consent":  # whoever opens a link of a mail says so: programs that look at mails do not
+                return {"token": challenge["token"]}
             case "ak-stage-prompt":
-                return {one["field_key"]: person.answers.get(one["field_key"], "") for one in challenge["fields"]}
+                asked = [one["field_key"] for one in challenge["fields"] if one["type"] != "static"]
+                return {key: person.answers.get(key, "") for key in asked}
         raise AssertionError(f"no answer is known to {challenge}")
 
     def _second_factor(self, challenge: Challenge) -> dict[str, Any]:
@@ -135,6 +144,9 @@ class Browser:
             return {"selected_stage": totp}
         classes = {device["device_class"] for device in challenge["device_challenges"]}
         if self.person.authenticator and "totp" in classes:
-            # a code counts once: the next one is taken as well
-            return {"code": one_time_code(self.person.authenticator, time.time() + 30)}
+            # the one that is shown was given when the app was set up: the next one is taken as well
+            code = one_time_code(self.person.authenticator, time.time() + 30)
+            if code not in self.person.used:
+                self.person.used.add(code)
+                return {"code": code}
         return {"code": self.person.recovery_codes.pop(0)}

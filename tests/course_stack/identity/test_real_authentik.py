@@ -5,10 +5,9 @@ It runs where an address and tokens are given (docs/developing.md) and removes w
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
@@ -17,54 +16,16 @@ import pytest
 from course_stack.identity import ClientRequest, IdentityError, OidcClient
 from course_stack.identity.authentik import Authentik
 from course_stack.target import IdentityTarget
-from tests.course_stack.identity.authentik_pages import Browser, DeniedError, Person
+from tests.course_stack.identity.authentik_pages import Browser, DeniedError
+from tests.course_stack.identity.real_authentik import PREFIX, TOKEN, URL, Admin, administrator, there_is_one
 
-URL = os.environ.get("JHAAS_TEST_AUTHENTIK", "").rstrip("/")
-TOKEN = os.environ.get("JHAAS_TEST_AUTHENTIK_TOKEN", "")
-"""Of the account `jhaas-course-maker`."""
-ADMIN = os.environ.get("JHAAS_TEST_AUTHENTIK_ADMIN", "")
-"""An administrator's API token: makes people, and what somebody would have changed by hand."""
-
-pytestmark = pytest.mark.skipif(
-    not (URL and TOKEN and ADMIN),
-    reason="JHAAS_TEST_AUTHENTIK, JHAAS_TEST_AUTHENTIK_TOKEN and JHAAS_TEST_AUTHENTIK_ADMIN name no Authentik",
-)
-
-PREFIX = "jhaas-trial-"
-
-
-@dataclass
-class Admin:
-    """What an administrator does by hand."""
-
-    http: httpx.Client
-
-    def do(self, method: str, path: str, status: int, /, **body: object) -> dict[str, object]:
-        answer = self.http.request(method, f"/api/v3{path}", json=body or None)
-        assert answer.status_code == status, (path, answer.status_code, answer.text[:500])
-        return dict(answer.json()) if answer.content else {}
-
-    def find(self, path: str, /, **query: str) -> list[dict[str, object]]:
-        answer = self.http.get(f"/api/v3{path}", params=query)
-        assert answer.is_success, answer.text[:500]
-        return list(answer.json()["results"])
-
-    def person(self) -> tuple[Person, str]:
-        """A new account with a password, and its subject."""
-        name, password = f"{PREFIX}{secrets.token_hex(4)}@example.org", secrets.token_urlsafe(16)
-        made = self.do("POST", "/core/users/", 201, username=name, name="Trial", email=name, path="trial")
-        self.do("POST", f"/core/users/{made['pk']}/set_password/", 204, password=password)
-        return Person(name, password), str(made["uuid"])
+pytestmark = there_is_one
 
 
 @pytest.fixture(scope="module")
 def admin() -> Iterator[Admin]:
-    headers = {"Authorization": f"Bearer {ADMIN}"}
-    with httpx.Client(base_url=URL, headers=headers, timeout=60, trust_env=False) as http:
-        found = Admin(http)
+    with administrator() as found:
         yield found
-        for user in found.find("/core/users/", path="trial", page_size="100"):
-            found.do("DELETE", f"/core/users/{user['pk']}/", 204)
 
 
 @pytest.fixture
