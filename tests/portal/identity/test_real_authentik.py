@@ -4,8 +4,13 @@ have their roles, and leave, by the portal's own client there. The portal needs 
 
 from __future__ import annotations
 
+import queue
 import secrets
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -95,6 +100,51 @@ def test_somebody_comes_in_has_roles_by_groups_and_leaves(
         with session_factory() as session:
             user = session.scalars(select(User)).one()
             assert (user.subject, user.is_governance) == (subject, True)
+
+
+@contextmanager
+def told_by_authentik(admin: Admin, ours: dict[str, Any]) -> Iterator[queue.Queue[str]]:
+    """What Authentik sends to the portal's address for sign-outs, which is here for now."""
+    came: queue.Queue[str] = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    at = urlsplit(URL)
+    with socket.create_connection((at.hostname or "", at.port or 443), timeout=60) as connection:
+        here = connection.getsockname()[0]
+    path = f"/providers/oauth2/{ours['pk']}/"
+    with HTTPServer((here, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        admin.do("PATCH", path, 200, logout_uri=f"http://{here}:{server.server_port}/")
+        try:
+            yield came
+        finally:
+            admin.do("PATCH", path, 200, logout_uri=ours["logout_uri"])
+            server.shutdown()
+            thread.join()
+
+
+def test_who_signs_out_at_authentik_is_signed_out_of_the_portal(
+    client: PortalClient, admin: Admin, ours: dict[str, Any]
+) -> None:
+    person, _ = admin.person()
+    with told_by_authentik(admin, ours) as told, Browser(URL, person) as browser:
+        come_in(client, browser)
+        assert client.get("/profile/").status_code == 200
+        browser.open("/if/flow/jhaas-sign-out/")
+        answer = client.bare_post(
+            "/sign-out/provider", data=told.get(timeout=120), content_type="application/x-www-form-urlencoded"
+        )
+        assert answer.status_code == 200, answer.text
+        assert client.get("/profile/").status_code == 302
 
 
 def test_a_code_needs_its_verifier_its_nonce_and_an_address_that_is_registered(
