@@ -98,6 +98,8 @@ def cert_manager_values(config: PlatformConfig) -> dict[str, Any]:
     values: dict[str, Any] = {
         # kept when the release goes: taking it away would take every certificate of the cluster along
         "crds": {"enabled": True, "keep": True},
+        # what was signed goes with its certificate: else a new authority would find the old one's, and leave it there
+        "enableCertificateOwnerRef": True,
         "global": {"leaderElection": {"namespace": config.certificates.namespace}},
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "webhook": {"resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "128Mi"}}},

@@ -36,6 +36,11 @@ def test_an_authority_of_the_clusters_own_signs_where_no_other_is_wanted() -> No
     assert issuer["spec"] == {"ca": {"secretName": authority["spec"]["secretName"]}}
 
 
+def test_what_an_authority_signed_goes_with_it_and_is_not_found_by_the_next_one(rehearse: Rehearse) -> None:
+    (chart,) = [one for one in rehearse().of("Release") if one.name == "cert-manager"]
+    assert chart.inputs["values"]["enableCertificateOwnerRef"] is True
+
+
 def test_whoever_trusts_the_authority_once_goes_on_trusting_it() -> None:
     assert objects()[1]["spec"]["privateKey"]["rotationPolicy"] == "Never"
 
