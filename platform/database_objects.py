@@ -37,6 +37,9 @@ APPLIED = {"pulumi.com/waitFor": "jsonpath={.status.applied}=true"}
 """Annotation of databases and roles: made when the server has them."""
 CONNECTIONS = 300
 """Authentik alone takes a hundred and more: what it kept in Redis once is in Postgres."""
+LEAVING = 15
+"""Seconds for which a server that is to end waits for its clients to leave, letting nobody in. Ours keep their
+connections until they are closed: more than that only keeps people waiting."""
 LOCALE = "C.UTF-8"
 
 
@@ -248,6 +251,7 @@ def cluster_object(config: PlatformConfig, database: BundledDatabase, store: Obj
         # of one server, it would keep its node from ever being emptied
         "enablePDB": database.instances > 1,
         "enableSuperuserAccess": False,
+        "smartShutdownTimeout": LEAVING,
         "certificates": {"serverCASecret": AUTHORITY, "serverTLSSecret": generation.tls},
         "postgresql": {"parameters": _parameters(database), "pg_hba": admission(_uses_identity(config))},
         "bootstrap": _bootstrap(database),

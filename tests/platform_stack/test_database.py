@@ -53,6 +53,10 @@ def test_nobody_has_the_superusers_password(made: Rehearsal) -> None:
     assert spec(made, "Cluster", "postgres-1")["enableSuperuserAccess"] is False
 
 
+def test_a_server_that_starts_anew_does_not_wait_for_clients_that_never_leave(made: Rehearsal) -> None:
+    assert 0 < spec(made, "Cluster", "postgres-1")["smartShutdownTimeout"] < 30
+
+
 def test_passwords_are_read_anew_when_they_change(made: Rehearsal) -> None:
     secrets = [
         each.inputs for each in made.of("core/v1:Secret") if each.inputs.get("type") == "kubernetes.io/basic-auth"
