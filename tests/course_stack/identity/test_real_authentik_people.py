@@ -167,7 +167,7 @@ def test_a_forgotten_password_takes_a_mail_and_the_second_factor(mails: Mailbox)
         assert is_signed_in(browser)
 
 
-def test_a_lost_second_factor_takes_password_mail_and_a_recovery_code(mails: Mailbox) -> None:
+def test_a_lost_second_factor_takes_password_mail_and_a_recovery_code(admin: Admin, mails: Mailbox) -> None:
     person = enrolled(mails)
     lost, old_codes, person.authenticator = person.authenticator, list(person.recovery_codes), None
     with Browser(URL, person) as browser:
@@ -181,7 +181,12 @@ def test_a_lost_second_factor_takes_password_mail_and_a_recovery_code(mails: Mai
         browser.open(SIGN_IN)
         assert is_signed_in(browser)
     refusal(Person(person.username, person.password, authenticator=lost))
-    refusal(Person(person.username, person.password, recovery_codes=old_codes[1:]))
+    account = admin.account(person)
+    assert account is not None
+    for kind in ("totp", "static"):
+        devices = admin.find(f"/authenticators/admin/{kind}/", page_size="100")
+        owners = [dict(one["user"])["pk"] for one in devices]
+        assert owners.count(account["pk"]) == 1, kind
 
 
 @pytest.fixture
