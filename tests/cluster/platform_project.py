@@ -23,8 +23,8 @@ STACK = "trial"
 class Project:
     """A copy of the program, with a stack of these sections.
 
-    `closed`: path → value of what is secret (`identity.client_secret`), which the stack's file holds encrypted.
-    `seconds`: for each command.
+    `closed`: path → value of what is secret (`identity.client_secret`), which the stack's file holds encrypted: by
+    `passphrase`, as the state does. `seconds`: for each command.
     """
 
     def __init__(
@@ -32,10 +32,10 @@ class Project:
     ) -> None:
         self.folder, self.sections = folder, sections
         self._closed, self._seconds = closed or {}, seconds
+        self.passphrase = secrets.token_hex(8)
         self._environ = {name: value for name, value in os.environ.items() if not name.startswith("PULUMI_")} | {
             "PULUMI_HOME": str(folder / "home"),
             "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
-            "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(8),
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
         }
@@ -57,21 +57,12 @@ class Project:
         for key, value in self._closed.items():
             self.pulumi("config", "set", "--secret", "--path", f"jhaas-platform:{key}", "--", value)
 
-    @property
-    def passphrase(self) -> str:
-        """Which opens the secrets of the stack's file and state."""
-        return self._environ["PULUMI_CONFIG_PASSPHRASE"]
-
-    @passphrase.setter
-    def passphrase(self, new: str) -> None:
-        self._environ["PULUMI_CONFIG_PASSPHRASE"] = new
-
     def pulumi(self, *arguments: str, stdin: str | None = None, fails: bool = False) -> str:
         """What the command prints, both streams. Raises `AssertionError` where it does not end as expected."""
         done = subprocess.run(
             ["pulumi", "--non-interactive", "--color", "never", *arguments],
             cwd=self.folder,
-            env=self._environ,
+            env={**self._environ, "PULUMI_CONFIG_PASSPHRASE": self.passphrase},
             input=stdin,
             capture_output=True,
             text=True,
