@@ -43,6 +43,7 @@ TRIED = {
     # a cluster
     "kubectl get secret": "`kubectl get secret`",
     "kubectl get backups": "`kubectl get` of backups",
+    "kubectl create -f -": "(`kubectl create`)",
     "kubectl get cluster": "`kubectl get` of backups",
     "kubectl exec -n jhaas-object-storage": "`kubectl exec` at the store",
     # between backticks, in the text
