@@ -321,7 +321,7 @@ def test_the_passphrase_of_the_courses_changes_only_when_it_is_said_and_reaches_
     (urn,) = [
         one["urn"] for one in listed["deployment"]["resources"] if one["urn"].endswith("::portal-state-passphrase")
     ]
-    assert "protected" in platform.pulumi(*UP, "--replace", urn, fails=True)
+    assert "marked for protection" in platform.pulumi(*UP, "--replace", urn, fails=True)
     platform.pulumi(*UP, "--ignore-protect", "--target-replace", urn)
     assert _secret(PORTAL, "portal-worker")["state-passphrase"] == old
     platform.pulumi(*UP)
