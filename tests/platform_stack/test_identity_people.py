@@ -450,12 +450,12 @@ def test_every_page_that_a_text_names_is_a_flow_that_there_is() -> None:
 
 
 def test_the_guide_calls_things_what_they_are_called() -> None:
-    from identity_values import BLUEPRINT, NAMESPACE, SIGNING
+    from identity_values import BLUEPRINT, NAMESPACE, RELEASE, SIGNING
 
     at = site()
     guide = (ROOT / "docs/identity.md").read_text()
     there = {str(value) for entry in at.blueprint.entries for value in entry.identifiers.values()}
-    there |= {NAMESPACE, BLUEPRINT, SIGNING, "jhaas-platform", "jhaas-SLUG-"}
+    there |= {NAMESPACE, BLUEPRINT, SIGNING, f"{RELEASE}-worker", "jhaas-platform", "jhaas-SLUG-"}
     named = set(re.findall(r"\b(?:jhaas|authentik)-[\w-]+", guide))
     assert named <= there, named - there
     assert {"jhaas-governance", "jhaas-teachers"} <= named
