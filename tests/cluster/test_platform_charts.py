@@ -8,7 +8,6 @@ cluster" in docs/developing.md).
 from __future__ import annotations
 
 import base64
-import json
 import re
 import secrets
 import socket
@@ -159,6 +158,7 @@ def everything() -> set[tuple[str, ...]]:
 
 def test_a_second_up_changes_nothing(platform: Project) -> None:
     platform.pulumi(*UP, "--expect-no-changes")
+    assert "https://" in platform.pulumi("stack", "output", "next_steps")
 
 
 def test_up_ends_when_everything_runs(platform: Project) -> None:
@@ -305,6 +305,14 @@ def test_secrets_that_were_deleted_in_the_cluster_come_back_the_same(platform: P
     platform.pulumi(*UP, "--expect-no-changes")
 
 
+def test_a_password_is_replaced_as_the_guide_says(platform: Project) -> None:
+    old = _secret(DATABASE, "role-portal")["password"]
+    platform.pulumi(*UP, "--replace", _urn(platform, "database-portal"))
+    assert _secret(DATABASE, "role-portal")["password"] != old
+    assert _sql(platform, "portal", "SELECT current_user") == "portal"
+    test_up_ends_when_everything_runs(platform)
+
+
 def test_the_stacks_passphrase_is_changed_as_the_guide_says(platform: Project) -> None:
     old, new = platform.passphrase, secrets.token_hex(8)
     platform.pulumi("stack", "change-secrets-provider", "passphrase", stdin=f"{new}\n")
@@ -316,11 +324,7 @@ def test_the_stacks_passphrase_is_changed_as_the_guide_says(platform: Project) -
 
 def test_the_passphrase_of_the_courses_changes_only_when_it_is_said_and_reaches_workers_last(platform: Project) -> None:
     old = _secret(PORTAL, "portal-worker")["state-passphrase"]
-    told = platform.pulumi("stack", "export")
-    listed = json.loads(told[told.index("{") : told.rindex("}") + 1])
-    (urn,) = [
-        one["urn"] for one in listed["deployment"]["resources"] if one["urn"].endswith("::portal-state-passphrase")
-    ]
+    urn = _urn(platform, "portal-state-passphrase")
     assert "marked for protection" in platform.pulumi(*UP, "--replace", urn, fails=True)
     platform.pulumi(*UP, "--ignore-protect", "--target-replace", urn)
     assert _secret(PORTAL, "portal-worker")["state-passphrase"] == old
@@ -427,6 +431,11 @@ def _numbers(platform: Project) -> dict[str, float]:
     told = kube.kubectl("get", "--raw", f"/api/v1/namespaces/{DATABASE}/pods/{pod}:9187/proxy/metrics")
     lines = (line.rpartition(" ") for line in told.splitlines() if not line.startswith("#"))
     return {name.partition("{")[0]: float(value) for name, _, value in lines}
+
+
+def _urn(platform: Project, name: str) -> str:
+    (urn,) = re.findall(rf"URN: (\S+::{name})\s", platform.pulumi("stack", "--show-urns"))
+    return str(urn)
 
 
 def _sql(platform: Project, role: str, statement: str, *, database: str = "portal") -> str:

@@ -15,6 +15,7 @@ import yaml
 from tests.platform_stack.conftest import ROOT, sections
 
 GUIDE = (ROOT / "docs/platform.md").read_text()
+PEOPLE = (ROOT / "docs/identity.md").read_text()
 RUN = re.findall(r"<!-- run -->\n```console\n(.+?)```", GUIDE, re.DOTALL)
 
 
@@ -59,12 +60,18 @@ TRIED = {
     "kubectl get deployments": "the way back to a moment",
     "kubectl get crd": "`kubectl get crd`",
     "helm rollback": "`helm rollback`",
+    # docs/identity.md
+    "pulumi stack --show-urns": "`pulumi stack --show-urns`",
+    "kubectl -n jhaas-identity logs": "`kubectl logs`",
+    "kubectl -n jhaas-identity create job": "`kubectl create job`",
+    "kubectl exec -it -n jhaas-identity": "`ak changepassword`",
 }
 """How a command of the guide begins that needs what a test has not → where the table says what it was tried on."""
 
 
 def test_each_command_of_the_guide_is_run_or_marked_with_what_it_was_tried_on() -> None:
-    steps, _, table = GUIDE.partition("## What was tried, and on what")
+    guide, _, table = GUIDE.partition("## What was tried, and on what")
+    steps = f"{guide}\n{PEOPLE}"
     told = [line for block in re.findall(r"```console\n(.+?)```", steps, re.DOTALL) for line in commands(block)]
     told += re.findall(r"`((?:… \| )?(?:pulumi|kubectl|helm|docker) \w+ [^`\n]+)`", steps)
     run = {line for block in RUN for line in commands(block)}
