@@ -700,9 +700,14 @@ class Monitoring(Section):
 
     @model_validator(mode="after")
     def _labelled(self) -> Self:
-        if self.labels and not (self.rules or self.install):
+        if self.labels and not self.watched:
             raise ValueError("labels are of monitors and rules: set rules: true or install: true, or leave them out")
         return self
+
+    @property
+    def watched(self) -> bool:
+        """A Prometheus operator is there, or comes: it is told where numbers are."""
+        return self.rules or self.install
 
 
 class NoSharedStorage(Section):

@@ -93,11 +93,10 @@ class CloudNativePg(Part):
             [cluster_object(config, bundled, backed_up)],
             pulumi.ResourceOptions.merge(self.inside([*ahead, *before]), slow),
         )
+        there = self.inside([*operator, *before, *servers])
         kept = pulumi.ResourceOptions(protect=True)
-        apply([seal_object()], pulumi.ResourceOptions.merge(self.inside([*operator, *before, *servers]), kept))
-        roles = apply(
-            after_objects(config, bundled, backups=backed_up is not None), self.inside([*operator, *before, *servers])
-        )
+        apply([seal_object()], pulumi.ResourceOptions.merge(there, kept))
+        roles = apply(after_objects(config, bundled, backups=backed_up is not None), there)
         databases = apply(database_objects(config, bundled), self.inside([*operator, *before, *roles]))
         generation = Generation(bundled.generation)
         authority = _Authority(self.inside(before), servers[0])

@@ -78,7 +78,7 @@ def operator_values(config: PlatformConfig) -> dict[str, Any]:
     return {
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "384Mi"}},
         "monitoring": {
-            "podMonitorEnabled": _watched(config),
+            "podMonitorEnabled": config.monitoring.watched,
             "podMonitorAdditionalLabels": dict(config.monitoring.labels),
         },
     }
@@ -168,7 +168,7 @@ def _network_policies(config: PlatformConfig, database: BundledDatabase) -> list
             "operator",
             [{"from": [*_namespaces(database.operator_namespace), among_themselves], "ports": [_tcp(STATUS_PORT)]}],
         ),
-        *([_policy("metrics", [{"ports": [_tcp(METRICS_PORT)]}])] if _watched(config) else []),
+        *([_policy("metrics", [{"ports": [_tcp(METRICS_PORT)]}])] if config.monitoring.watched else []),
     ]
 
 
@@ -273,10 +273,6 @@ def _uses_identity(config: PlatformConfig) -> bool:
     return config.identity.kind == "authentik"
 
 
-def _watched(config: PlatformConfig) -> bool:
-    return config.monitoring.rules or config.monitoring.install
-
-
 def admission(identity: bool) -> list[str]:
     """Lines of `pg_hba`: each role into its own database, by TLS and a password. The operator's own lines, for its
     replicas and for itself, come before them."""
@@ -317,7 +313,7 @@ def after_objects(config: PlatformConfig, database: BundledDatabase, *, backups:
     return [
         *(_role(generation, role) for role in (PORTAL, *identity)),
         *(_schedule(generation, database) for _ in range(backups)),
-        *(_monitor(config) for _ in range(_watched(config))),
+        *(_monitor(config) for _ in range(config.monitoring.watched)),
     ]
 
 

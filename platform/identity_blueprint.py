@@ -44,14 +44,17 @@ def blueprint(parameters: Mapping[str, Any], sources: Iterable[str] = ()) -> str
 
     `sources`: entries of the site's own, each the content of a file.
     """
-    entries = [*map(_part, PARTS), *(source.rstrip("\n") + "\n" for source in sources)]
+    entries = _entries(sources)
     return _whole("JHaaS", {**parameters, "mark": _mark(parameters, entries)}, entries)
 
 
 def proof(parameters: Mapping[str, Any], sources: Iterable[str] = ()) -> str:
     """A blueprint that Authentik refuses as long as `blueprint` of the same was not applied."""
-    entries = [*map(_part, PARTS), *(source.rstrip("\n") + "\n" for source in sources)]
-    return _whole("JHaaS is applied", {"mark": _mark(parameters, entries)}, [_part("applied")])
+    return _whole("JHaaS is applied", {"mark": _mark(parameters, _entries(sources))}, [_part("applied")])
+
+
+def _entries(sources: Iterable[str]) -> list[str]:
+    return [*map(_part, PARTS), *(source.rstrip("\n") + "\n" for source in sources)]
 
 
 def _part(name: str) -> str:

@@ -169,13 +169,12 @@ def _network_policies(config: PlatformConfig, edge: Edge) -> list[Manifest]:
     by_the_edge = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": edge.namespace}}}]
     server = {"app.kubernetes.io/name": "authentik", "app.kubernetes.io/component": "server"}
     solver = {"acme.cert-manager.io/http01-solver": "true"}
-    watched = config.monitoring.rules or config.monitoring.install
     measured = [_let_in("authentik-metrics", {"app.kubernetes.io/name": "authentik"}, METRICS_PORT, None)]
     return [
         _policy("default-deny", {}, []),
         _let_in("authentik-server", server, HTTP_PORT, by_the_edge),
         _let_in("host-name-proof", solver, SOLVER_PORT, by_the_edge),
-        *(measured if watched else []),
+        *(measured if config.monitoring.watched else []),
     ]
 
 

@@ -152,7 +152,7 @@ def _mail_environment(config: PlatformConfig) -> dict[str, str]:
 
 
 def _metrics(config: PlatformConfig) -> dict[str, Any]:
-    watched = config.monitoring.rules or config.monitoring.install
+    watched = config.monitoring.watched
     return {
         "enabled": watched,
         "serviceMonitor": {"enabled": watched, "labels": dict(config.monitoring.labels)},

@@ -35,7 +35,7 @@ def prometheus(config: PlatformConfig, on: pulumi.ResourceOptions) -> Prometheus
 def watching(config: PlatformConfig, on: pulumi.ResourceOptions, portal: PortalSite, found: Prometheus) -> None:
     """Monitors, alert rules and dashboards of the portal, as far as the site wants them."""
     chosen = config.monitoring
-    if chosen.rules or chosen.dashboards or chosen.install:
+    if chosen.watched or chosen.dashboards:
         Watching(config, on, portal, found)
 
 
@@ -72,7 +72,7 @@ class Watching(Part):
         super().__init__("watching", on)
         chosen = config.monitoring
         seen = [
-            *(rule_objects(config, portal.namespace) if chosen.rules or chosen.install else []),
+            *(rule_objects(config, portal.namespace) if chosen.watched else []),
             *(dashboard_objects(portal.namespace) if chosen.dashboards or chosen.install else []),
         ]
         apply(seen, self.inside([*portal.ready, *found.ready]))

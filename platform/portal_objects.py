@@ -383,8 +383,7 @@ def network_policies(config: PlatformConfig, edge: Edge, postgres: Postgres) -> 
     """Nobody gets in but by the edge. Out goes: web to database and identity provider, the scheduler to the database,
     workers everywhere (cluster, charts, stores, hubs, mail)."""
     by_the_edge = [_namespace(edge.namespace)]
-    watched = config.monitoring.rules or config.monitoring.install
-    http = {"ports": [_port(settings.WEB_PORT)], **({} if watched else {"from": by_the_edge})}
+    http = {"ports": [_port(settings.WEB_PORT)], **({} if config.monitoring.watched else {"from": by_the_edge})}
     proof = {"ports": [_port(SOLVER_PORT)], "from": by_the_edge}
     solver = {"acme.cert-manager.io/http01-solver": "true"}
     # names are resolved wherever the cluster has it done: in a namespace, on the node

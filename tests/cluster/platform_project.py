@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -46,6 +46,12 @@ class Project:
         (folder / ".venv").symlink_to(ROOT / ".venv")
         self.pulumi("stack", "init", STACK)
         self.configure()
+
+    @classmethod
+    def of(cls, file: Mapping[str, Any], folder: Path, *, seconds: int) -> Self:
+        """With the stack's file that JHAAS_TEST_PLATFORM names."""
+        sections = {name.removeprefix("jhaas-platform:"): keys for name, keys in file["config"].items()}
+        return cls(folder, sections, closed=file.get("secrets"), seconds=seconds)
 
     def configure(self, **changes: dict[str, Any]) -> None:
         """Write the stack's file with these sections over what was there."""

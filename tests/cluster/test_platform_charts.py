@@ -123,11 +123,7 @@ HELD = {
 @pytest.fixture(scope="module")
 def before(platform_file: dict[str, Any]) -> set[tuple[str, ...]]:
     """What the cluster has without a platform."""
-    found = everything()
-    assert ("Namespace", "<none>", "jhaas-portal") not in found, (
-        "this cluster has a platform, which the trial would take"
-    )
-    return found
+    return everything_but_ours()
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +131,7 @@ def platform(
     platform_file: dict[str, Any], before: set[tuple[str, ...]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
     """The platform, as one `up` from nothing made it."""
-    sections = {name.removeprefix("jhaas-platform:"): keys for name, keys in platform_file["config"].items()}
-    folder = tmp_path_factory.mktemp("platform")
-    project = Project(folder, sections, closed=platform_file.get("secrets"), seconds=30 * MINUTE)
+    project = Project.of(platform_file, tmp_path_factory.mktemp("platform"), seconds=30 * MINUTE)
     try:
         project.pulumi(*UP)
         yield project
@@ -154,6 +148,13 @@ def everything() -> set[tuple[str, ...]]:
         *("--ignore-not-found", "--no-headers", f"--output=custom-columns={columns}"),
     )
     return {tuple(line.split()) for line in listed.splitlines()}
+
+
+def everything_but_ours() -> set[tuple[str, ...]]:
+    """`everything`, where there is no platform yet."""
+    found = everything()
+    assert ("Namespace", "<none>", PORTAL) not in found, "this cluster has a platform, which the trial would take"
+    return found
 
 
 def test_a_second_up_changes_nothing(platform: Project) -> None:
@@ -374,7 +375,7 @@ def test_a_restore_brings_back_what_was_deleted(platform: Project) -> None:
 
 def test_destroy_leaves_nothing_but_definitions(platform: Project, before: set[tuple[str, ...]]) -> None:
     platform.pulumi(*DESTROY)
-    wait_for(lambda: _left(before) == set(), f"nothing is left; {sorted(_left(before))}", 2 * MINUTE)
+    wait_for(lambda: left(before) == set(), f"nothing is left; {sorted(left(before))}", 2 * MINUTE)
 
 
 def _configure(platform: Project, own: Sections, changes: Sections | None = None) -> None:
@@ -385,10 +386,10 @@ def _configure(platform: Project, own: Sections, changes: Sections | None = None
 
 def _of(word: str, before: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
     """What there is with this word in its name or its namespace's, beside definitions."""
-    return {one for one in _left(before) if word in one[1] or word in one[2]}
+    return {one for one in left(before) if word in one[1] or word in one[2]}
 
 
-def _left(before: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
+def left(before: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
     return {one for one in everything() - before if one[0] not in DEFINITIONS}
 
 

@@ -27,7 +27,7 @@ from tests.cluster import kube
 from tests.cluster.course import SMALL
 from tests.cluster.platform_project import DESTROY, UP, Project
 from tests.cluster.test_by_hand import MISSING
-from tests.cluster.test_platform_charts import DEFINITIONS, MINUTE, everything
+from tests.cluster.test_platform_charts import MINUTE, everything_but_ours, left
 from tests.cluster.test_portal_in_pods import send, until
 from tests.course_stack.identity.authentik_pages import Browser as Pages
 from tests.course_stack.identity.authentik_pages import DeniedError, Person
@@ -105,11 +105,7 @@ def before(platform_file: dict[str, Any]) -> set[tuple[str, ...]]:
     """What the cluster has without a platform."""
     if platform_file["config"].get("jhaas-platform:identity", {}).get("kind", "authentik") != "authentik":
         pytest.skip("the stack's file that JHAAS_TEST_PLATFORM names chooses another identity provider")
-    found = everything()
-    assert ("Namespace", "<none>", "jhaas-portal") not in found, (
-        "this cluster has a platform, which the trial would take"
-    )
-    return found
+    return everything_but_ours()
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +113,8 @@ def site(
     platform_file: dict[str, Any], before: set[tuple[str, ...]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
     """The platform, as one `up` from nothing made it."""
-    sections = {name.removeprefix("jhaas-platform:"): keys for name, keys in platform_file["config"].items()}
     folder = tmp_path_factory.mktemp("platform")
-    project = Project(folder, sections, closed=platform_file.get("secrets"), seconds=40 * MINUTE)
+    project = Project.of(platform_file, folder, seconds=40 * MINUTE)
     trust = folder / "authority.crt"
     try:
         project.pulumi(*UP)
@@ -235,11 +230,7 @@ def test_people_stay_while_another_provider_takes_the_place_of_authentik(site: S
 
 def test_destroy_leaves_nothing_but_definitions(site: Site, before: set[tuple[str, ...]]) -> None:
     site.project.pulumi(*DESTROY)
-    wait_for(lambda: not _left(before), f"nothing is left; {sorted(_left(before))}", 2 * MINUTE)
-
-
-def _left(before: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    return {one for one in everything() - before if one[0] not in DEFINITIONS}
+    wait_for(lambda: not left(before), f"nothing is left; {sorted(left(before))}", 2 * MINUTE)
 
 
 def _admin_password(site: Site) -> str:
