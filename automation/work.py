@@ -20,7 +20,7 @@ from automation.locks import break_locks
 from automation.settings import StateSettings
 from automation.state import StackState, StateStore
 from course_stack.kubernetes.api import ClusterError
-from course_stack.prepare import Prepared, begin_removal, prepare
+from course_stack.prepare import Prepared, begin_removal, is_lost, prepare
 from course_stack.target import Target
 
 if TYPE_CHECKING:
@@ -201,7 +201,9 @@ class _Operation:
 def _look(
     job: Job, settings: StateSettings, environment: dict[str, str], teller: Teller
 ) -> tuple[StateStore, StackState | None, Prepared]:
-    """The stack's state, after locks of dead owners are broken (kinds that lock only), and what the place put right."""
+    """The stack's state, after locks of dead owners are broken (kinds that lock only), and what the place put right.
+
+    A preview of a course that the place has lost finds no state: all of it would be made anew."""
     store = StateStore.of(settings, job.project, {**os.environ, **environment})
     if job.kind in ("deploy", "update", "destroy"):
         for lock in break_locks(store, job.slug):
@@ -209,17 +211,25 @@ def _look(
         store.put_markers(job.slug)
     state = store.stack(job.slug)
     _ensure_on_target(job, state)
-    prepared = _prepare(job, state) if job.kind in ("deploy", "update") else Prepared()
+    prepared = _prepare(job, state)
     for told in prepared.told:
         teller.event(Warned(told))
+    if job.kind == "preview" and prepared.lost:
+        teller.event(Warned("what the state says is there has gone: all of it would be made anew"))
+        return store, None, prepared
     return store, state, prepared
 
 
 def _prepare(job: Job, state: StackState | None) -> Prepared:
-    """What the place of hubs puts right by itself, before the engine stumbles over it."""
+    """What the place of hubs puts right by itself, before the engine stumbles over it; a preview only looks."""
+    if job.kind not in ("deploy", "update", "preview"):
+        return Prepared()
     state_has = state.has if state is not None else lambda _kind: False
+    target = Target.model_validate(job.target)
     try:
-        return prepare(Target.model_validate(job.target), job.slug, state_has)
+        if job.kind == "preview":
+            return Prepared(lost=is_lost(target, job.slug, state_has))
+        return prepare(target, job.slug, state_has)
     except ClusterError as error:
         raise ClusterFailed(str(error)) from error
 

@@ -31,6 +31,12 @@ def prepare(target: Target, slug: str, state_has: Callable[[str], bool]) -> Prep
     return module.prepare(target, slug, state_has) if module else Prepared()
 
 
+def is_lost(target: Target, slug: str, state_has: Callable[[str], bool]) -> bool:
+    """Whether the course is gone from the place, or goes, though the state has it. A look that changes nothing."""
+    module = _module(target)
+    return module.is_lost(target, slug, state_has) if module else False
+
+
 def begin_removal(target: Target, slug: str, state_has: Callable[[str], bool]) -> None:
     """Begin with what takes longest to go, of what the state has; it may still be going afterwards."""
     if module := _module(target):

@@ -379,7 +379,10 @@ class BundledDatabase(Section):
     )
     operator_namespace: Name = Field(default="cnpg-system", description="Namespace of both.")
     generation: int = Field(
-        default=1, ge=1, le=999, description="Number of this life of the server; one more for each restore."
+        default=1,
+        ge=1,
+        le=999,
+        description="Number of this life of the server: one more for each restore, and where backups of another are there.",
     )
     restore: PostgresRestore | None = Field(
         default=None, description="Begin this generation from backups. None: it begins empty."

@@ -23,6 +23,14 @@ def prepare(target: Target, slug: str, state_has: Callable[[str], bool]) -> Prep
         return Prepared(tuple(repair_release(cluster, slug, known=state_has(RELEASE_TYPE))))
 
 
+def is_lost(target: Target, slug: str, state_has: Callable[[str], bool]) -> bool:
+    """The namespace that the state has is not there, or goes."""
+    if not state_has(NAMESPACE_TYPE):
+        return False
+    with connect(target) as cluster:
+        return removal.standing(cluster, slug) != "stays"
+
+
 def begin_removal(target: Target, slug: str, state_has: Callable[[str], bool]) -> None:
     """The namespace that the stack has made is told to go."""
     if state_has(NAMESPACE_TYPE):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from course_stack.kubernetes.api import Cluster, ClusterError
 from course_stack.kubernetes.names import ClusterNames
@@ -40,6 +41,16 @@ def begin_removal(cluster: Cluster, slug: str) -> None:
         list(pool.map(lambda one: cluster.delete(one[0], one[1], place, grace=one[2]), [*pods, *claims]))
 
 
+def standing(cluster: Cluster, slug: str) -> Literal["stays", "goes", "gone"]:
+    """How the course's namespace is: there, there but told to go, or not there."""
+    from lightkube.resources.core_v1 import Namespace
+
+    found = cluster.get(Namespace, ClusterNames(slug).namespace)
+    if found is None:
+        return "gone"
+    return "stays" if found.metadata is None or found.metadata.deletionTimestamp is None else "goes"
+
+
 def ended(
     cluster: Cluster,
     slug: str,
@@ -50,14 +61,10 @@ def ended(
     """Whether the course's namespace is not there. One that goes is awaited: until then nothing can be made in it.
 
     Raises `ClusterError` where it does not go."""
-    from lightkube.resources.core_v1 import Namespace
-
-    place = ClusterNames(slug).namespace
     deadline = monotonic() + PATIENCE_SECONDS
-    while (found := cluster.get(Namespace, place)) is not None:
-        if found.metadata is None or found.metadata.deletionTimestamp is None:
-            return False
+    while (found := standing(cluster, slug)) == "goes":
         if monotonic() > deadline:
+            place = ClusterNames(slug).namespace
             raise ClusterError(f"Namespace {place} does not go: `jhaas cluster repair {place}` says why.")
         sleep(_POLL)
-    return True
+    return found == "gone"

@@ -20,7 +20,7 @@ _SETTINGS = {
     name: os.environ.pop(name, None)
     for name in (
         *("JHAAS_TEST_TARGET", "JHAAS_TEST_IMAGE", "JHAAS_TEST_EDGE", "JHAAS_TEST_PLATFORM"),
-        *("JHAAS_TEST_PORTAL_IMAGE", "JHAAS_TEST_STORE_IMAGE", "JHAAS_TEST_HOSTS"),
+        *("JHAAS_TEST_PORTAL_IMAGE", "JHAAS_TEST_STORE_IMAGE", "JHAAS_TEST_HOSTS", "JHAAS_TEST_NEW_CLUSTER"),
     )
 }
 
@@ -47,6 +47,15 @@ def platform_file() -> dict[str, Any]:
         pytest.skip("JHAAS_TEST_PLATFORM names no stack's file: no platform is tried on a cluster")
     content: dict[str, Any] = yaml.safe_load(Path(path).read_text())
     return content
+
+
+@pytest.fixture(scope="session")
+def new_cluster() -> str:
+    """The command that JHAAS_TEST_NEW_CLUSTER names; without it, such tests are skipped."""
+    command = _SETTINGS["JHAAS_TEST_NEW_CLUSTER"]
+    if command is None:
+        pytest.skip("JHAAS_TEST_NEW_CLUSTER names no command that puts an empty cluster in the place of this one")
+    return command
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,12 @@ def show(kind: str, *arguments: str) -> list[dict[str, Any]]:
     """Objects of a kind: `show("pods", "-n", "some-namespace")`; none where there are none, or no such namespace."""
     found: list[dict[str, Any]] = json.loads(kubectl("get", kind, *arguments, "-o", "json"))["items"]
     return found
+
+
+def secret(namespace: str, name: str) -> dict[str, str]:
+    """What is in it."""
+    (found,) = [one for one in show("secrets", "-n", namespace) if one["metadata"]["name"] == name]
+    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}
 
 
 def apply(documents: Iterable[Mapping[str, Any]]) -> None:

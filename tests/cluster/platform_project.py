@@ -6,18 +6,21 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 import yaml
 
 from tests.platform_stack.conftest import ROOT, Sections
+from tests.support.waiting import wait_for
 
 UP = ("up", "--yes", "--skip-preview")
 DESTROY = ("destroy", "--yes", "--skip-preview", "--ignore-protect")
 """With disk and database."""
 STACK = "trial"
+PULUMI = ("pulumi", "--non-interactive", "--color", "never")
 
 
 class Project:
@@ -63,12 +66,33 @@ class Project:
         for key, value in self._closed.items():
             self.pulumi("config", "set", "--secret", "--path", f"jhaas-platform:{key}", "--", value)
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """What commands in `folder` need."""
+        return {**self._environ, "PULUMI_CONFIG_PASSPHRASE": self.passphrase}
+
+    def killed(self, *arguments: str, when: Callable[[], bool], what: str) -> None:
+        """Begin the command, and kill it with everything that it has started when `what` is so."""
+        begun = subprocess.Popen(
+            [*PULUMI, *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            wait_for(when, what)
+        finally:
+            for process in [*psutil.Process(begun.pid).children(recursive=True), begun]:
+                process.kill()
+            begun.wait()
+
     def pulumi(self, *arguments: str, stdin: str | None = None, fails: bool = False) -> str:
         """What the command prints, both streams. Raises `AssertionError` where it does not end as expected."""
         done = subprocess.run(
-            ["pulumi", "--non-interactive", "--color", "never", *arguments],
+            [*PULUMI, *arguments],
             cwd=self.folder,
-            env={**self._environ, "PULUMI_CONFIG_PASSPHRASE": self.passphrase},
+            env=self.environ,
             input=stdin,
             capture_output=True,
             text=True,

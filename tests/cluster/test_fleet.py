@@ -123,3 +123,12 @@ def test_a_setting_that_breaks_hubs_stops_at_the_first_course_and_the_right_one_
     code, output = fleet.upgrade("--yes")
     assert code == 0, output
     assert "Every running course is up to date." in output
+
+
+def test_a_course_that_the_cluster_has_lost_is_brought_back_and_no_other_is_touched(fleet: Fleet) -> None:
+    kube.kubectl("delete", "namespace", fleet.courses[CANARY].cluster_names.namespace)
+    code, output = fleet.upgrade("--yes")
+    assert code == 0, output
+    assert fleet.outcomes(output) == {CANARY: "updated"}
+    fleet.courses[CANARY].wait_until_answers()
+    assert [fleet.revisions(slug) for slug in SLUGS] == [["deployed"]] * len(SLUGS)

@@ -6,7 +6,9 @@ waiting and removal, which no mock knows.
 
 from __future__ import annotations
 
+import re
 import secrets
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import yaml
 from tests.cluster import kube
 from tests.cluster.platform_project import DESTROY, UP, Project
 from tests.cluster.test_by_hand import MISSING
+from tests.platform_stack.conftest import ROOT
 
 pytestmark = [
     pytest.mark.cluster,
@@ -50,6 +53,20 @@ SERVICE = {
     "metadata": {"name": "traefik"},
     "spec": {"ports": [{"port": 80}], "selector": {"app": "none"}},
 }
+
+WAITS = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "waits"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "waits"}},
+        "template": {
+            "metadata": {"labels": {"app": "waits"}},
+            "spec": {"containers": [{"name": "waits", "image": "registry.invalid/there-is-none:1"}]},
+        },
+    },
+}
+"""Of a chart, what Helm waits for without an end."""
 
 
 def sections(folder: Path, context: str, mark: str) -> dict[str, Any]:
@@ -142,3 +159,42 @@ def test_host_names_are_waited_for_with_the_records_that_are_needed(project: Pro
     assert f"{project.sections['site']['portal_host']}. A 192.0.2.7" in told
     assert "Make these records and run `pulumi up` again" in told
     assert "Traceback" not in told
+
+
+def releases() -> dict[str, str]:
+    """Last revision of each of Helm's releases → its status."""
+    found = [one["metadata"]["labels"] for one in kube.show("secrets", "-A", "-l", "owner=helm")]
+    return {one["name"]: one["status"] for one in sorted(found, key=lambda one: int(one["version"]))}
+
+
+@pytest.mark.parametrize("begun", ["pending-install", "pending-upgrade"])
+def test_a_run_that_was_killed_while_helm_worked_goes_on_as_the_guide_says(project: Project, begun: str) -> None:
+    charts = project.sections["charts"]
+    if begun == "pending-upgrade":
+        project.pulumi(*UP)
+        project.configure(charts={**charts, "traefik": {**charts["traefik"], "values": {"changed": True}}})
+    waits = Path(charts["traefik"]["chart"]) / "templates/waits.yaml"
+    waits.write_text(yaml.safe_dump(WAITS))
+    project.killed(*UP, when=lambda: releases().get("traefik") == begun, what="Helm works")
+    waits.unlink()
+    assert "currently locked" in project.pulumi(*UP, fails=True)
+
+    guide = (ROOT / "docs/platform.md").read_text()
+    (block,) = re.findall(r"```console\n(\$ pulumi cancel\n.+?)```", guide, re.DOTALL)
+    for line in block.splitlines():
+        command = line.removeprefix("$ ")
+        if "pulumi" in command:
+            command += " --yes"
+        done = subprocess.run(
+            ["bash", "-ec", command],
+            cwd=project.folder,
+            env=project.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert releases()["traefik"] == "deployed"
+    # what a provider was told for one run is taken back by the next
+    project.pulumi(*UP)
+    project.pulumi(*UP, "--expect-no-changes")

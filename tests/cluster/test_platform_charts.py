@@ -7,7 +7,6 @@ cluster" in docs/developing.md).
 
 from __future__ import annotations
 
-import base64
 import re
 import secrets
 import socket
@@ -21,6 +20,9 @@ from typing import Any
 import pytest
 
 from tests.cluster import kube
+from tests.cluster.leftovers import everything_but_ours, left
+from tests.cluster.platform_database import NAMESPACE as DATABASE
+from tests.cluster.platform_database import archive, backed_up, sql
 from tests.cluster.platform_project import DESTROY, UP, Project
 from tests.cluster.test_by_hand import MISSING
 from tests.platform_stack.conftest import ROOT, Sections
@@ -34,17 +36,7 @@ pytestmark = [
 ]
 
 MINUTE = 60
-PASSING = {
-    "events",
-    "events.events.k8s.io",
-    "leases.coordination.k8s.io",
-    "endpointslices.discovery.k8s.io",
-    "endpoints",
-}
-"""Kinds of objects that come and go by themselves."""
-DEFINITIONS = {"CustomResourceDefinition", "APIService"}
-"""Kinds of what stays: docs/platform.md says so, and how to take it away."""
-DATABASE, STORE, PORTAL = "jhaas-database", "jhaas-object-storage", "jhaas-portal"
+STORE, PORTAL = "jhaas-object-storage", "jhaas-portal"
 GUIDE = (ROOT / "docs/platform.md").read_text()
 
 
@@ -139,24 +131,6 @@ def platform(
         project.pulumi(*DESTROY)
 
 
-def everything() -> set[tuple[str, ...]]:
-    """Kind, namespace and name of every object that does not pass by itself."""
-    kinds = kube.kubectl("api-resources", "--verbs=list,delete", "--output=name").split()
-    columns = "KIND:.kind,NAMESPACE:.metadata.namespace,NAME:.metadata.name"
-    listed = kube.kubectl(
-        *("get", ",".join(kind for kind in kinds if kind not in PASSING), "--all-namespaces"),
-        *("--ignore-not-found", "--no-headers", f"--output=custom-columns={columns}"),
-    )
-    return {tuple(line.split()) for line in listed.splitlines()}
-
-
-def everything_but_ours() -> set[tuple[str, ...]]:
-    """`everything`, where there is no platform yet."""
-    found = everything()
-    assert ("Namespace", "<none>", PORTAL) not in found, "this cluster has a platform, which the trial would take"
-    return found
-
-
 def test_a_second_up_changes_nothing(platform: Project) -> None:
     platform.pulumi(*UP, "--expect-no-changes")
     assert "https://" in platform.pulumi("stack", "output", "next_steps")
@@ -174,7 +148,7 @@ def test_the_edge_shows_hubs_their_wildcard_and_the_portal_its_own_certificate(p
     if platform.sections["certificates"]["issuer"] != "selfsigned":
         pytest.skip("who signs is not of this cluster")
     site, address = platform.sections["site"], platform.sections["ingress"]["address"]
-    trusting = ssl.create_default_context(cadata=_secret("cert-manager", "jhaas-authority")["tls.crt"])
+    trusting = ssl.create_default_context(cadata=kube.secret("cert-manager", "jhaas-authority")["tls.crt"])
     for host in (f"some-course.{site['hub_domain']}", site["portal_host"]):
         # refused where the certificate is another host's, or of another authority
         with socket.create_connection((address, 443), 10) as way, trusting.wrap_socket(way, server_hostname=host):
@@ -182,12 +156,12 @@ def test_the_edge_shows_hubs_their_wildcard_and_the_portal_its_own_certificate(p
 
 
 def test_each_role_gets_into_its_own_database_and_the_portals_changes_no_table(platform: Project) -> None:
-    assert _sql(platform, "portal", "SELECT current_user") == "portal"
-    assert _sql(platform, "portal_owner", "SELECT current_user") == "portal_owner"
+    assert sql(platform, "portal", "SELECT current_user") == "portal"
+    assert sql(platform, "portal_owner", "SELECT current_user") == "portal_owner"
     with pytest.raises(kube.CommandFailed, match=r"pg_hba\.conf rejects connection"):
-        _sql(platform, "portal", "SELECT 1", database="postgres")
+        sql(platform, "portal", "SELECT 1", database="postgres")
     with pytest.raises(kube.CommandFailed, match="permission denied"):
-        _sql(platform, "portal", "CREATE TABLE not_mine (id int)")
+        sql(platform, "portal", "CREATE TABLE not_mine (id int)")
 
 
 @pytest.mark.parametrize("name", SWITCHES)
@@ -209,7 +183,7 @@ def test_a_part_that_is_switched_off_leaves_nothing_and_works_again_when_it_is_o
         platform.pulumi(*UP)
         wait_for(lambda: _of(switch.word, before) == set(), f"nothing is left; {_of(switch.word, before)}", 2 * MINUTE)
         platform.pulumi(*UP, "--expect-no-changes")
-        assert _sql(platform, "portal", "SELECT current_user") == "portal"
+        assert sql(platform, "portal", "SELECT current_user") == "portal"
 
         _configure(platform, own, there)
         platform.pulumi(*UP)
@@ -240,18 +214,18 @@ def test_a_part_that_holds_data_does_not_go_by_a_switch(platform: Project, secti
 
 
 def test_a_destroy_that_does_not_say_so_takes_neither_database_nor_store(platform: Project) -> None:
-    _sql(platform, "portal_owner", "CREATE TABLE dear AS SELECT 'still here' AS said")
+    sql(platform, "portal_owner", "CREATE TABLE dear AS SELECT 'still here' AS said")
     told = platform.pulumi(*(one for one in DESTROY if one != "--ignore-protect"), fails=True)
     assert "protected" in told
-    assert _sql(platform, "portal_owner", "SELECT said FROM dear") == "still here"
+    assert sql(platform, "portal_owner", "SELECT said FROM dear") == "still here"
     assert kube.show("persistentvolumeclaims", "-n", STORE)
     platform.pulumi(*UP)
-    assert _sql(platform, "portal_owner", "SELECT said FROM dear") == "still here"
+    assert sql(platform, "portal_owner", "SELECT said FROM dear") == "still here"
     test_up_ends_when_everything_runs(platform)
 
 
 def test_backups_go_on_when_they_were_switched_off_and_on_again(platform: Project) -> None:
-    wait_for(_backed_up, "the first backup is complete", 10 * MINUTE)
+    wait_for(backed_up, "the first backup is complete", 10 * MINUTE)
     kept = platform.sections.get("database", {})
     platform.configure(database={**kept, "backups": {"enabled": False}})
     platform.pulumi(*UP)
@@ -259,17 +233,17 @@ def test_backups_go_on_when_they_were_switched_off_and_on_again(platform: Projec
     wait_for(lambda: _server() == ["postgres"], "the server is there again", 5 * MINUTE)
     assert kube.show("scheduledbackups.postgresql.cnpg.io", "-n", DATABASE) == []
     platform.pulumi(*UP, "--expect-no-changes")
-    assert _sql(platform, "portal", "SELECT current_user") == "portal"
+    assert sql(platform, "portal", "SELECT current_user") == "portal"
 
     platform.configure(database=kept)
     platform.pulumi(*UP)
     wait_for(lambda: _server() == ["plugin-barman-cloud", "postgres"], "the server is there again", 5 * MINUTE)
     platform.pulumi(*UP, "--expect-no-changes")
-    _archive(platform)
+    archive(platform)
     # the first that is scheduled comes while the server starts anew, and may fail: one by hand, as the guide says
     kube.kubectl("delete", "backups.postgresql.cnpg.io", "--all", "-n", DATABASE)
     kube.apply([BY_HAND])
-    wait_for(_backed_up, "there is a backup of the time after", 10 * MINUTE)
+    wait_for(backed_up, "there is a backup of the time after", 10 * MINUTE)
 
 
 def test_a_store_that_is_away_is_told_by_the_numbers_that_alerts_ask_for(platform: Project) -> None:
@@ -291,7 +265,7 @@ def test_a_store_that_is_away_is_told_by_the_numbers_that_alerts_ask_for(platfor
     assert not fails()
     kube.kubectl("scale", "statefulset/silo", "--replicas=0", "-n", STORE)
     try:
-        _sql(platform, "postgres", "SELECT pg_switch_wal()")
+        sql(platform, "postgres", "SELECT pg_switch_wal()")
         wait_for(fails, "what was written cannot be backed up", 10 * MINUTE)
     finally:
         kube.kubectl("scale", "statefulset/silo", "--replicas=1", "-n", STORE)
@@ -299,18 +273,18 @@ def test_a_store_that_is_away_is_told_by_the_numbers_that_alerts_ask_for(platfor
 
 
 def test_secrets_that_were_deleted_in_the_cluster_come_back_the_same(platform: Project) -> None:
-    kept = _secret(PORTAL, "portal-worker")
+    kept = kube.secret(PORTAL, "portal-worker")
     kube.kubectl("delete", "secret", "portal-worker", "-n", PORTAL)
     platform.pulumi(*UP, "--refresh")
-    assert _secret(PORTAL, "portal-worker") == kept
+    assert kube.secret(PORTAL, "portal-worker") == kept
     platform.pulumi(*UP, "--expect-no-changes")
 
 
 def test_a_password_is_replaced_as_the_guide_says(platform: Project) -> None:
-    old = _secret(DATABASE, "role-portal")["password"]
+    old = kube.secret(DATABASE, "role-portal")["password"]
     platform.pulumi(*UP, "--replace", _urn(platform, "database-portal"))
-    assert _secret(DATABASE, "role-portal")["password"] != old
-    assert _sql(platform, "portal", "SELECT current_user") == "portal"
+    assert kube.secret(DATABASE, "role-portal")["password"] != old
+    assert sql(platform, "portal", "SELECT current_user") == "portal"
     test_up_ends_when_everything_runs(platform)
 
 
@@ -324,13 +298,13 @@ def test_the_stacks_passphrase_is_changed_as_the_guide_says(platform: Project) -
 
 
 def test_the_passphrase_of_the_courses_changes_only_when_it_is_said_and_reaches_workers_last(platform: Project) -> None:
-    old = _secret(PORTAL, "portal-worker")["state-passphrase"]
+    old = kube.secret(PORTAL, "portal-worker")["state-passphrase"]
     urn = _urn(platform, "portal-state-passphrase")
     assert "marked for protection" in platform.pulumi(*UP, "--replace", urn, fails=True)
     platform.pulumi(*UP, "--ignore-protect", "--target-replace", urn)
-    assert _secret(PORTAL, "portal-worker")["state-passphrase"] == old
+    assert kube.secret(PORTAL, "portal-worker")["state-passphrase"] == old
     platform.pulumi(*UP)
-    assert _secret(PORTAL, "portal-worker")["state-passphrase"] != old
+    assert kube.secret(PORTAL, "portal-worker")["state-passphrase"] != old
     test_up_ends_when_everything_runs(platform)
 
 
@@ -348,29 +322,29 @@ def test_a_state_that_was_emptied_is_brought_back_as_the_guide_says(platform: Pr
 
 
 def test_a_restore_brings_back_what_was_deleted(platform: Project) -> None:
-    wait_for(_backed_up, "the first backup is complete", 10 * MINUTE)
-    _sql(platform, "portal_owner", "CREATE TABLE kept AS SELECT 'until then' AS said")
+    wait_for(backed_up, "the first backup is complete", 10 * MINUTE)
+    sql(platform, "portal_owner", "CREATE TABLE kept AS SELECT 'until then' AS said")
     # a moment is a whole second: the next one
-    moment = _sql(
+    moment = sql(
         platform,
         "portal_owner",
         "SELECT to_char(clock_timestamp() + interval '1 second', 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM')",
     )
-    _sql(platform, "portal_owner", "SELECT pg_sleep(2)")
-    _sql(platform, "portal_owner", "DROP TABLE kept")
-    _archive(platform)
+    sql(platform, "portal_owner", "SELECT pg_sleep(2)")
+    sql(platform, "portal_owner", "DROP TABLE kept")
+    archive(platform)
 
     kube.kubectl("scale", "deployment", "--all", "--replicas=0", "-n", "jhaas-portal")
     kept = platform.sections.get("database", {})
     platform.configure(database={**kept, "generation": 2, "restore": {"generation": 1, "until": moment}})
     platform.pulumi(*UP)
 
-    assert _sql(platform, "portal_owner", "SELECT said FROM kept") == "until then"
-    assert _sql(platform, "portal", "SELECT current_user") == "portal"
+    assert sql(platform, "portal_owner", "SELECT said FROM kept") == "until then"
+    assert sql(platform, "portal", "SELECT current_user") == "portal"
     platform.pulumi(*UP, "--expect-no-changes")
     test_up_ends_when_everything_runs(platform)
     # the new server's own backups are the next way back
-    wait_for(_backed_up, "the first backup of the new server is complete", 10 * MINUTE)
+    wait_for(backed_up, "the first backup of the new server is complete", 10 * MINUTE)
 
 
 def test_destroy_leaves_nothing_but_definitions(platform: Project, before: set[tuple[str, ...]]) -> None:
@@ -389,10 +363,6 @@ def _of(word: str, before: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
     return {one for one in left(before) if word in one[1] or word in one[2]}
 
 
-def left(before: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
-    return {one for one in everything() - before if one[0] not in DEFINITIONS}
-
-
 def _server() -> list[str]:
     """The containers that are ready in the database's pods."""
     statuses = [
@@ -404,26 +374,11 @@ def _server() -> list[str]:
     return sorted(one["name"] for one in containers if one["ready"] and "running" in one["state"])
 
 
-def _backed_up() -> bool:
-    backups = kube.show("backups.postgresql.cnpg.io", "-n", DATABASE)
-    return bool(backups) and all(one.get("status", {}).get("phase") == "completed" for one in backups)
-
-
 def _bash(line: str, *, stdin: str | None = None) -> str:
     """What a line of the guide prints."""
     done = subprocess.run(["bash", "-ec", line], input=stdin, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def _archive(platform: Project) -> None:
-    """Wait until all that was written so far is backed up."""
-    written = _sql(platform, "postgres", "SELECT pg_walfile_name(pg_switch_wal())")
-    wait_for(
-        lambda: _sql(platform, "postgres", f"SELECT last_archived_wal >= '{written}' FROM pg_stat_archiver") == "t",
-        "what was written is backed up",
-        5 * MINUTE,
-    )
 
 
 def _numbers(platform: Project) -> dict[str, float]:
@@ -437,25 +392,3 @@ def _numbers(platform: Project) -> dict[str, float]:
 def _urn(platform: Project, name: str) -> str:
     (urn,) = re.findall(rf"URN: (\S+::{name})\s", platform.pulumi("stack", "--show-urns"))
     return str(urn)
-
-
-def _sql(platform: Project, role: str, statement: str, *, database: str = "portal") -> str:
-    """What the server answers to a role that signs in as clients do (`postgres`: as the operator does)."""
-    server = f"postgres-{platform.sections.get('database', {}).get('generation', 1)}"
-    way = f"dbname={database}"
-    if role != "postgres":
-        host = f"host={server}-rw.{DATABASE}.svc sslmode=verify-full sslrootcert=/controller/certificates/server-ca.crt"
-        way = f"{way} user={role} {host}"
-    password = _secret(DATABASE, f"role-{role.replace('_', '-')}")["password"] if role != "postgres" else ""
-    answer = kube.kubectl(
-        *("exec", "-i", "-n", DATABASE, f"{server}-1", "-c", "postgres", "--"),
-        *("sh", "-c", 'read -r PGPASSWORD; export PGPASSWORD; exec psql -X -q -A -t -v ON_ERROR_STOP=1 "$0" -c "$1"'),
-        *(way, statement),
-        stdin=f"{password}\n",
-    )
-    return answer.strip()
-
-
-def _secret(namespace: str, name: str) -> dict[str, str]:
-    (found,) = [one for one in kube.show("secrets", "-n", namespace) if one["metadata"]["name"] == name]
-    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}

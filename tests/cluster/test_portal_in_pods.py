@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,12 +16,12 @@ from course_stack import identity
 from course_stack.names import CourseNames
 from tests.cluster import kube
 from tests.cluster.course import SMALL
+from tests.cluster.portal_pages import send, status, until
 from tests.cluster.portal_site import NAMESPACE, PortalSite, portal_site
 from tests.cluster.test_by_hand import MISSING
 from tests.cluster.trial import Trial
 from tests.support.browser import Browser
 from tests.support.hub_client import HubPerson
-from tests.support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.cluster,
@@ -58,32 +56,6 @@ def signed_in(site: PortalSite, role: str) -> Browser:
     assert page.url.startswith(site.url), page.url
     assert page.status_code == 200, page.text[:2000]
     return browser
-
-
-def send(browser: Browser, path: str, ends_in: str, **values: str) -> Any:
-    """Send the form of the page whose address ends so, with these values."""
-    page = browser.get(path)
-    assert page.status_code == 200, (page.status_code, page.text[:2000])
-    form = next(one for one in browser.forms(page) if one.action.endswith(ends_in) and one.method == "post")
-    answer = browser.submit(page, form, **values)
-    assert answer.status_code == 200, (answer.status_code, answer.text[:4000])
-    return answer
-
-
-def status(browser: Browser, url: str) -> str:
-    page = browser.get(url)
-    found = re.search(r'class="lead"><span class="status [^>]*>.*?</svg>\s*([^<]*?)\s*</span>', page.text, re.DOTALL)
-    assert found, page.text[:3000]
-    return found[1].strip()
-
-
-def until(browser: Browser, url: str, wanted: str, seconds: float) -> None:
-    def reached() -> bool:
-        found = status(browser, url)
-        assert "failed" not in found, _failures(browser.get(url).text)
-        return found == wanted
-
-    wait_for(reached, f"the course is {wanted}", seconds)
 
 
 def test_every_pod_is_ready_and_restricted(site: PortalSite) -> None:
@@ -151,8 +123,3 @@ def use(engine: str) -> None:
     """Let workers use this engine."""
     kube.kubectl("set", "env", "deployment/portal-worker", "-n", NAMESPACE, f"JHAAS_PULUMI={engine}")
     kube.kubectl("rollout", "status", "deployment/portal-worker", "-n", NAMESPACE, "--timeout=300s")
-
-
-def _failures(page: str) -> list[str]:
-    """What the course's page tells of its operations."""
-    return [re.sub(r"<[^>]*>|\s+", " ", one) for one in re.findall(r'data-label="Failure">(.*?)</td>', page, re.DOTALL)]

@@ -59,7 +59,10 @@ TRIED = {
     "kubectl scale deployment": "the way back to a moment",
     "kubectl get deployments": "the way back to a moment",
     "kubectl get crd": "`kubectl get crd`",
-    "helm rollback": "`helm rollback`",
+    "pulumi cancel": "`pulumi cancel`",
+    "kubectl delete secrets": "an `up` that was killed",
+    "pulumi refresh": "`pulumi refresh`",
+    "PULUMI_K8S_UPSERT_EXISTING_OBJECTS=true pulumi up": "an `up` that was killed",
     # docs/identity.md
     "pulumi stack --show-urns": "`pulumi stack --show-urns`",
     "kubectl -n jhaas-identity logs": "`kubectl logs`",

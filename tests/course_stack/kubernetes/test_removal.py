@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -10,7 +11,7 @@ from course_stack.kubernetes import prepare as prepare_of_clusters
 from course_stack.kubernetes.api import Cluster, ClusterError
 from course_stack.kubernetes.prepare import NAMESPACE_TYPE, RELEASE_TYPE
 from course_stack.kubernetes.removal import PATIENCE_SECONDS, begin_removal, ended
-from course_stack.prepare import Prepared
+from course_stack.prepare import Prepared, is_lost
 from course_stack.prepare import begin_removal as begin_anywhere
 from course_stack.prepare import prepare as prepare_anywhere
 from tests.automation.conftest import TARGET as MACHINE
@@ -25,7 +26,7 @@ HERE = {NAMESPACE_TYPE, RELEASE_TYPE}
 @pytest.fixture
 def connected(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """Every target that is a cluster is this one."""
-    monkeypatch.setattr(prepare_of_clusters, "connect", lambda _target: cluster)
+    monkeypatch.setattr(prepare_of_clusters, "connect", lambda _target: nullcontext(cluster))
     return cluster
 
 
@@ -92,6 +93,15 @@ def test_a_course_is_lost_when_only_the_state_has_it(
     connected: Cluster, state_has: Callable[[str], bool], lost: bool
 ) -> None:
     assert prepare_anywhere(cluster_target(), SLUG, state_has) == Prepared(lost=lost)
+    assert is_lost(cluster_target(), SLUG, state_has) == lost
+
+
+def test_a_course_that_goes_is_lost_and_a_look_waits_for_nothing(fake: FakeCluster, connected: Cluster) -> None:
+    add_course(fake)
+    assert not is_lost(cluster_target(), SLUG, HERE.__contains__)
+    add_course(fake, **GONE)
+    assert is_lost(cluster_target(), SLUG, HERE.__contains__)
+    assert not is_lost(MACHINE, SLUG, HERE.__contains__)
 
 
 def test_where_the_namespace_is_interrupted_releases_are_put_right(fake: FakeCluster, connected: Cluster) -> None:
