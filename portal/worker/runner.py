@@ -57,8 +57,10 @@ class Runner:
         self._works = works
         self._pool = ThreadPoolExecutor(places, thread_name_prefix="operation")
         self._running: dict[int, Keeper] = {}
+        self._taken = 0
         self._idle = threading.Condition()
         self._leaving = False
+        self._hurries = False
 
     async def run(self, operation: uuid.UUID, attempt: int) -> None:
         """What a job of the queue does. It goes on in its thread if the queue's side of it is given up."""
@@ -67,22 +69,31 @@ class Runner:
 
     def work(self, attempt_id: int) -> None:
         """Claim the attempt, do its work and write its result; nothing if somebody else has it."""
-        if self._leaving:
-            return
-        mine = self.claim(attempt_id)
-        if mine is None:
-            return
+        with self._idle:
+            if self._leaving:
+                return
+            self._taken += 1
+        try:
+            if (mine := self.claim(attempt_id)) is not None:
+                self._keep_and_finish(mine)
+        finally:
+            with self._idle:
+                self._taken -= 1
+                self._idle.notify_all()
+
+    def _keep_and_finish(self, mine: Claim) -> None:
         keeper = Keeper(self._sessions, mine, self._settings.lease_seconds)
         with self._idle:
-            self._running[attempt_id] = keeper
+            self._running[mine.attempt_id] = keeper
+            if self._hurries:
+                keeper.leave()
         keeper.start()
         try:
             self.finish(mine, self.carry_out(mine, keeper))
         finally:
             keeper.close()
             with self._idle:
-                del self._running[attempt_id]
-                self._idle.notify_all()
+                del self._running[mine.attempt_id]
 
     def claim(self, attempt_id: int) -> Claim | None:
         """The attempt as ours, or None."""
@@ -139,11 +150,12 @@ class Runner:
     def leave(self, patience: float, grace: float) -> bool:
         """End: take nothing more, wait `patience` seconds for what runs, then have it stop and give it back, and wait
         `grace` seconds for that. Whether nothing runs any more; what still does is lost with the process."""
-        self._leaving = True
         with self._idle:
-            if not self._idle.wait_for(lambda: not self._running, patience):
+            self._leaving = True
+            if not self._idle.wait_for(lambda: not self._taken, patience):
+                self._hurries = True
                 for keeper in list(self._running.values()):
                     keeper.leave()
-                self._idle.wait_for(lambda: not self._running, grace)
+                self._idle.wait_for(lambda: not self._taken, grace)
             self._pool.shutdown(wait=False, cancel_futures=True)
-            return not self._running
+            return not self._taken

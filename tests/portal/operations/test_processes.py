@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from portal.courses.ending import end_early
 from portal.db import Sessions, transaction
 from portal.lifecycle import Status
 from portal.models import Attempt, Course, Lead, Operation, User
+from portal.operations.attempts import Claim
 from portal.operations.kinds import Kind
 from portal.scheduler.leadership import LeadershipLost, leadership
 from portal.scheduler.main import run as run_scheduler
@@ -151,6 +153,35 @@ def test_a_worker_that_ends_gives_back_what_it_cannot_finish(session_factory: Se
     assert results == ["cancelled", "succeeded", "succeeded"]
 
 
+def test_a_worker_that_ends_waits_for_what_it_is_just_taking(
+    session_factory: Sessions, quick: PortalSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(session_factory, CLOCK, quick, FakeWorld().works())
+    asked, answered = threading.Event(), threading.Event()
+    claim = runner.claim
+
+    def slow(attempt_id: int) -> Claim | None:
+        asked.set()
+        assert answered.wait(30)
+        return claim(attempt_id)
+
+    monkeypatch.setattr(runner, "claim", slow)
+    course_id = course_for_today(session_factory)
+    tick(session_factory, CLOCK, quick, lambda *_: True)
+    with session_factory() as session:
+        attempt_id = session.query(Attempt.id).one().id
+    with ThreadPoolExecutor(2) as pool:
+        taken = pool.submit(runner.work, attempt_id)
+        assert asked.wait(30)
+        assert not runner.leave(0, 0), "a thread of it is still at the database"
+        answered.set()
+        taken.result(30)
+        assert runner.leave(0, 0)
+    with session_factory() as session:
+        assert [row.result for row in session.query(Attempt.result)] == ["cancelled"], "another worker goes on"
+    assert status(session_factory, course_id) == Status.DEPLOYING
+
+
 def test_a_deploy_that_is_ended_early_is_stopped_at_once_and_removed(
     session_factory: Sessions, quick: PortalSettings
 ) -> None:
@@ -201,7 +232,8 @@ def test_a_worker_whose_connections_are_cut_takes_jobs_again(
             connection.execute(
                 text(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    # autovacuum's workers are not ours to end
+                    "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
                 )
             )
         second = course_for_today(session_factory)
