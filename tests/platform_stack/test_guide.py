@@ -55,7 +55,7 @@ TRIED = {
     "pulumi up --ignore-protect --target-replace": "`--target-replace` of the courses' passphrase",
     "pulumi stack export --show-secrets": "`pulumi stack export --show-secrets`",
     "kubectl get secret portal-worker": "`kubectl get secret portal-worker`",
-    "kubectl exec -n jhaas-portal": "`jhaas audit` in a worker's pod",
+    "kubectl exec -n jhaas-portal": "`jhaas courses upgrade` in a worker's pod",
     "kubectl scale deployment": "the way back to a moment",
     "kubectl get deployments": "the way back to a moment",
     "kubectl get crd": "`kubectl get crd`",
