@@ -126,6 +126,7 @@ def test_a_setting_that_breaks_hubs_stops_at_the_first_course_and_the_right_one_
 
 
 def test_a_course_that_the_cluster_has_lost_is_brought_back_and_no_other_is_touched(fleet: Fleet) -> None:
+    fleet.set()
     kube.kubectl("delete", "namespace", fleet.courses[CANARY].cluster_names.namespace)
     code, output = fleet.upgrade("--yes")
     assert code == 0, output
