@@ -24,6 +24,8 @@ OPERATION_ENV = "JHAAS_OPERATION_ID"
 
 _PROC = Path("/proc")
 _PR_SET_CHILD_SUBREAPER = 36
+_PF_KTHREAD = 0x00200000
+_LOOKS_AGAIN = 20
 
 
 def account() -> str:
@@ -75,7 +77,7 @@ def of_operation(operation: str) -> list[int]:
     user is root.
     """
     mark = f"{OPERATION_ENV}={operation}".encode()
-    return [pid for pid in _pids() if mark in _environment(pid).split(b"\0") and _started(pid) is not None]
+    return [pid for pid, found in _environments().items() if mark in found.split(b"\0") and _started(pid) is not None]
 
 
 def kill_operation(operation: str, *, spare: int | None = None, patience: float = 10.0) -> list[int]:
@@ -145,9 +147,35 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
 
 
+def _environments() -> dict[int, bytes]:
+    """Environment of each process. One that is just becoming another program (`exec`) shows none for a moment: it is
+    looked at again."""
+    found = {pid: _environment(pid) for pid in _pids()}
+    for _ in range(_LOOKS_AGAIN):
+        becoming = [pid for pid, environment in found.items() if not environment and _is_becoming(pid)]
+        if not becoming:
+            break
+        time.sleep(0.01)
+        found |= {pid: _environment(pid) for pid in becoming}
+    return found
+
+
+def _is_becoming(pid: int) -> bool:
+    """Whether the process lives without arguments, and is none of the kernel's own, which never have any."""
+    if _read(pid, "cmdline"):
+        return False
+    fields = _stat(pid)
+    return fields is not None and fields[0] not in "ZX" and not int(fields[6]) & _PF_KTHREAD
+
+
 def _environment(pid: int) -> bytes:
+    return _read(pid, "environ")
+
+
+def _read(pid: int, name: str) -> bytes:
+    """A file of the process; nothing where it is gone, or not ours to read."""
     try:
-        return (_PROC / str(pid) / "environ").read_bytes()
+        return (_PROC / str(pid) / name).read_bytes()
     except OSError:
         return b""
 

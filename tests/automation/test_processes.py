@@ -4,6 +4,7 @@ import os
 import pwd
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -58,6 +59,23 @@ def test_a_tree_whose_root_is_dead_is_still_found() -> None:
     processes.kill_operation(operation)
 
     assert processes.of_operation(operation) == []
+
+
+def test_a_process_that_is_becoming_another_program_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = f"becoming-{os.getpid()}"
+    root = tree(operation)
+    read, looks = processes._read, Counter[tuple[int, str]]()
+
+    def blank_at_first(pid: int, name: str) -> bytes:
+        looks[pid, name] += 1
+        return b"" if pid == root.pid and looks[pid, name] < 3 else read(pid, name)
+
+    monkeypatch.setattr(processes, "_read", blank_at_first)
+    try:
+        assert root.pid in processes.of_operation(operation)
+    finally:
+        processes.kill_operation(operation)
+        root.wait()
 
 
 def test_a_tree_that_forks_while_it_is_killed_ends_too() -> None:
