@@ -382,7 +382,7 @@ class BundledDatabase(Section):
         default=1,
         ge=1,
         le=999,
-        description="Number of this life of the server: one more for each restore, and where backups of another are there.",
+        description="Number of this life of the server: one more for each restore, and where another's backups are.",
     )
     restore: PostgresRestore | None = Field(
         default=None, description="Begin this generation from backups. None: it begins empty."
