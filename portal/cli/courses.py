@@ -92,15 +92,24 @@ def _fleet(target: str) -> Iterator[Fleet]:
 
 @contextmanager
 def _fleet_of_portal(target: str) -> Iterator[Fleet]:
+    from sqlalchemy import select
+
     from portal.db import connect, sessions
     from portal.demo import site_clock
     from portal.fleet.of_portal import FleetOfPortal
     from portal.local import settings_in_force
+    from portal.models import TargetRecord
 
     settings = settings_in_force()
     engine = connect(settings.database_url.get_secret_value())
     try:
         make = sessions(engine)
+        with make() as session:
+            there = session.scalars(select(TargetRecord.name).order_by(TargetRecord.name)).all()
+        if target not in there:
+            raise typer.BadParameter(
+                f"The portal knows no target {target}; it knows {', '.join(there) or 'none'}.", param_hint="--target"
+            )
         yield FleetOfPortal(make, site_clock(settings, make), settings, target, _preview, lambda: time.sleep(_PAUSE))
     except KeyboardInterrupt:
         out.print("What was asked for goes on in the portal. Run this again to go on with the rest.")

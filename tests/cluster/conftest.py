@@ -25,12 +25,18 @@ _SETTINGS = {
 }
 
 
+def _given(name: str, otherwise: str) -> str:
+    """The setting; without it, whatever asks for it is skipped: its name and `otherwise` say why."""
+    value = _SETTINGS[name]
+    if value is None:
+        pytest.skip(f"{name} {otherwise}")
+    return value
+
+
 @pytest.fixture(scope="session")
 def cluster_target() -> dict[str, Any]:
     """The target file that JHAAS_TEST_TARGET names; without it, such tests are skipped. Mark them `cluster`."""
-    path = _SETTINGS["JHAAS_TEST_TARGET"]
-    if path is None:
-        pytest.skip("JHAAS_TEST_TARGET names no target: there is no cluster to try")
+    path = _given("JHAAS_TEST_TARGET", "names no target: there is no cluster to try")
     for program in ("kubectl", "helm"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not on PATH")
@@ -42,9 +48,7 @@ def cluster_target() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def platform_file() -> dict[str, Any]:
     """The stack's file that JHAAS_TEST_PLATFORM names; without it, such tests are skipped."""
-    path = _SETTINGS["JHAAS_TEST_PLATFORM"]
-    if path is None:
-        pytest.skip("JHAAS_TEST_PLATFORM names no stack's file: no platform is tried on a cluster")
+    path = _given("JHAAS_TEST_PLATFORM", "names no stack's file: no platform is tried on a cluster")
     content: dict[str, Any] = yaml.safe_load(Path(path).read_text())
     return content
 
@@ -52,28 +56,21 @@ def platform_file() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def new_cluster() -> str:
     """The command that JHAAS_TEST_NEW_CLUSTER names; without it, such tests are skipped."""
-    command = _SETTINGS["JHAAS_TEST_NEW_CLUSTER"]
-    if command is None:
-        pytest.skip("JHAAS_TEST_NEW_CLUSTER names no command that puts an empty cluster in the place of this one")
-    return command
+    return _given("JHAAS_TEST_NEW_CLUSTER", "names no command that puts an empty cluster in the place of this one")
 
 
 @pytest.fixture(scope="session")
 def images_of_the_platform() -> tuple[str, str | None, Path | None]:
     """Images of portal and store (none: the platform's own choice), and the file of names for the cluster's DNS."""
-    image, store, hosts = (_SETTINGS[f"JHAAS_TEST_{name}"] for name in ("PORTAL_IMAGE", "STORE_IMAGE", "HOSTS"))
-    if image is None:
-        pytest.skip("JHAAS_TEST_PORTAL_IMAGE names no image: the portal cannot run on the cluster")
+    image = _given("JHAAS_TEST_PORTAL_IMAGE", "names no image: the portal cannot run on the cluster")
+    store, hosts = _SETTINGS["JHAAS_TEST_STORE_IMAGE"], _SETTINGS["JHAAS_TEST_HOSTS"]
     return image, store, Path(hosts) if hosts else None
 
 
 @pytest.fixture(scope="session")
 def notebook_image() -> str:
     """Image of notebooks, as the cluster's nodes fetch it."""
-    image = _SETTINGS["JHAAS_TEST_IMAGE"]
-    if image is None:
-        pytest.skip("JHAAS_TEST_IMAGE names no image: there is nothing to start in a hub")
-    return image
+    return _given("JHAAS_TEST_IMAGE", "names no image: there is nothing to start in a hub")
 
 
 @pytest.fixture(scope="session")

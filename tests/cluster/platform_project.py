@@ -101,3 +101,17 @@ class Project:
         )
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def bash(self, line: str, *, stdin: str | None = None) -> str:
+        """What a line of the guide prints."""
+        done = subprocess.run(
+            ["bash", "-ec", line],
+            cwd=self.folder,
+            env=self.environ,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout

@@ -16,9 +16,8 @@ from zoneinfo import ZoneInfo
 import requests
 
 from tests.cluster import kube
-from tests.cluster.course import SMALL
 from tests.cluster.platform_project import DESTROY, UP, Project
-from tests.cluster.portal_pages import send, until
+from tests.cluster.portal_pages import approved, until
 from tests.course_stack.identity.authentik_pages import Browser as Pages
 from tests.course_stack.identity.authentik_pages import Person
 from tests.support.browser import Browser
@@ -106,22 +105,8 @@ class Site:
         """
         teacher, governance = self.at_portal("teacher"), self.at_portal("governance")
         day = datetime.now(ZoneInfo(self.project.sections["site"].get("timezone", "Europe/Berlin"))).date().isoformat()
-        fields = {
-            "title": "A course with Authentik",
-            "slug": slug,
-            "first_day": day,
-            "last_day": day,
-            "seats": "3",
-            "join_policy": "admits",
-            "target": "cluster",
-            "image": image,
-            "default_url": "/lab",
-            "home_size": "0.25",
-            **{f"resources.{name}": str(value) for name, value in SMALL.items()},
-        }
-        course = send(teacher, f"{self.portal}/courses/new", "/courses/new", **fields).url
-        number = course.rstrip("/").rpartition("/")[2].partition("?")[0]
-        send(governance, f"{self.portal}/governance/courses/{number}", "/approve")
+        title = "A course with Authentik"
+        course = approved(self.portal, teacher, governance, image=image, day=day, slug=slug, title=title)
         until(teacher, course, "active", 20 * MINUTE)
         return teacher, course
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tests.cluster.course import SMALL
 from tests.support.browser import Browser
 from tests.support.waiting import wait_for
 
@@ -17,6 +18,28 @@ def send(browser: Browser, path: str, ends_in: str, **values: str) -> Any:
     answer = browser.submit(page, form, **values)
     assert answer.status_code == 200, (answer.status_code, answer.text[:4000])
     return answer
+
+
+def approved(portal: str, teacher: Browser, governance: Browser, *, image: str, day: str, slug: str, title: str) -> str:
+    """Ask for a small course of one day, and approve it; its address in the portal."""
+    fields = {
+        "title": title,
+        "slug": slug,
+        "first_day": day,
+        "last_day": day,
+        "seats": "3",
+        "join_policy": "admits",
+        "target": "cluster",
+        "image": image,
+        "default_url": "/lab",
+        "home_size": "0.25",
+        **{f"resources.{name}": str(value) for name, value in SMALL.items()},
+    }
+    course = str(send(teacher, f"{portal}/courses/new", "/courses/new", **fields).url)
+    assert status(teacher, course) == "waiting for approval"
+    number = course.rstrip("/").rpartition("/")[2].partition("?")[0]
+    send(governance, f"{portal}/governance/courses/{number}", "/approve")
+    return course
 
 
 def status(browser: Browser, url: str) -> str:

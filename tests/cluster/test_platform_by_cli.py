@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,15 +184,7 @@ def test_a_run_that_was_killed_while_helm_worked_goes_on_as_the_guide_says(proje
         command = line.removeprefix("$ ")
         if "pulumi" in command:
             command += " --yes"
-        done = subprocess.run(
-            ["bash", "-ec", command],
-            cwd=project.folder,
-            env=project.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        project.bash(command)
     assert releases()["traefik"] == "deployed"
     # what a provider was told for one run is taken back by the next
     project.pulumi(*UP)

@@ -11,7 +11,6 @@ import re
 import secrets
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -312,13 +311,13 @@ def test_a_state_that_was_emptied_is_brought_back_as_the_guide_says(platform: Pr
     line = re.search(r"\$ (kubectl exec -n jhaas-object-storage .* mc cp (?:.*\\\n)*.*)", GUIDE)
     assert line
     client = f"{line[1].partition(' mc cp ')[0]} mc {{}}'".replace("kubectl exec", "kubectl exec -i").format
-    _bash(client("pipe store/jhaas-state/.pulumi/stacks/jhaas-course/one.json"), stdin="all of it")
+    platform.bash(client("pipe store/jhaas-state/.pulumi/stacks/jhaas-course/one.json"), stdin="all of it")
     moment = datetime.now(UTC) + timedelta(seconds=1)
     wait_for(lambda: datetime.now(UTC) > moment, "the moment is over", MINUTE)
-    _bash(client("rm --recursive --force store/jhaas-state/.pulumi/"))
-    assert "one.json" not in _bash(client("ls --recursive store/jhaas-state/"))
-    _bash(line[1].replace("2026-11-22T10:30:00Z", f"{moment:%Y-%m-%dT%H:%M:%SZ}"))
-    assert _bash(client("cat store/jhaas-state/.pulumi/stacks/jhaas-course/one.json")) == "all of it"
+    platform.bash(client("rm --recursive --force store/jhaas-state/.pulumi/"))
+    assert "one.json" not in platform.bash(client("ls --recursive store/jhaas-state/"))
+    platform.bash(line[1].replace("2026-11-22T10:30:00Z", f"{moment:%Y-%m-%dT%H:%M:%SZ}"))
+    assert platform.bash(client("cat store/jhaas-state/.pulumi/stacks/jhaas-course/one.json")) == "all of it"
 
 
 def test_a_restore_brings_back_what_was_deleted(platform: Project) -> None:
@@ -372,13 +371,6 @@ def _server() -> list[str]:
     kinds = ("initContainerStatuses", "containerStatuses")
     containers = [one for status in statuses for kind in kinds for one in status.get(kind, [])]
     return sorted(one["name"] for one in containers if one["ready"] and "running" in one["state"])
-
-
-def _bash(line: str, *, stdin: str | None = None) -> str:
-    """What a line of the guide prints."""
-    done = subprocess.run(["bash", "-ec", line], input=stdin, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def _numbers(platform: Project) -> dict[str, float]:

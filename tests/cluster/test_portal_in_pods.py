@@ -15,8 +15,7 @@ import pytest
 from course_stack import identity
 from course_stack.names import CourseNames
 from tests.cluster import kube
-from tests.cluster.course import SMALL
-from tests.cluster.portal_pages import send, status, until
+from tests.cluster.portal_pages import approved, send, until
 from tests.cluster.portal_site import NAMESPACE, PortalSite, portal_site
 from tests.cluster.test_by_hand import MISSING
 from tests.cluster.trial import Trial
@@ -80,23 +79,8 @@ def test_a_course_is_asked_for_approved_used_and_ended(site: PortalSite, engine:
     use(engine)
     teacher, governance = signed_in(site, "teacher"), signed_in(site, "governance")
     day = datetime.now(ZoneInfo("Europe/Berlin")).date().isoformat()
-    fields = {
-        "title": f"A course by {engine}",
-        "slug": slug(engine),
-        "first_day": day,
-        "last_day": day,
-        "seats": "3",
-        "join_policy": "admits",
-        "target": "cluster",
-        "image": site.trial.image,
-        "default_url": "/lab",
-        "home_size": "0.25",
-        **{f"resources.{name}": str(value) for name, value in SMALL.items()},
-    }
-    course = send(teacher, f"{site.url}/courses/new", "/courses/new", **fields).url
-    assert status(teacher, course) == "waiting for approval"
-    number = course.rstrip("/").rpartition("/")[2].partition("?")[0]
-    send(governance, f"{site.url}/governance/courses/{number}", "/approve")
+    named = {"slug": slug(engine), "title": f"A course by {engine}"}
+    course = approved(site.url, teacher, governance, image=site.trial.image, day=day, **named)
     until(teacher, course, "active", 600)
 
     person = site.trial.machine.people["teacher"]

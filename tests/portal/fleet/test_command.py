@@ -8,8 +8,11 @@ from contextlib import contextmanager
 import pytest
 from typer.testing import CliRunner, Result
 
+from portal import local
 from portal.cli import courses
 from portal.fleet.rollout import Member, Outcome, Plan
+from tests.portal.operations.conftest import Stage
+from tests.portal.operations.test_cases import active
 
 
 class Ready:
@@ -102,3 +105,12 @@ def test_a_fleet_that_is_up_to_date_needs_nothing(fleet: Ready) -> None:
     done = run()
     assert done.exit_code == 0
     assert "Every running course is up to date." in done.output
+
+
+def test_a_target_that_the_portal_does_not_know_is_bad_input(monkeypatch: pytest.MonkeyPatch, stage: Stage) -> None:
+    active(stage, slug="one")
+    monkeypatch.setattr(local, "has_portal", lambda: True)
+    monkeypatch.setattr(local, "settings_in_force", lambda: stage.settings)
+    refused = run("--yes", "--target", "nowhere")
+    assert refused.exit_code == 2
+    assert "knows no target nowhere; it knows local" in " ".join(refused.output.replace("│", " ").split())
